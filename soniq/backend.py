@@ -1,0 +1,179 @@
+"""The storage contract.
+
+Synchronous, because every store behind it is; batch-first, because one job is a batch of one. Any
+thread may call any method. ``soniq.testing.BackendConformance`` is this page as a test suite: a store
+that passes it can run jobs.
+
+What a store cannot do it says by a flag; nothing in this library asks what class a store is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import ParamSpec, Protocol, TypeVar
+
+from soniq.jobs import Claim, JobStatus, NewJob, WorkerInfo
+from soniq.records import DeadLetter, DeadLetterFilter, DeadLetterStats, Job, WorkerRecord
+from soniq.transitions import Change
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class StorageBackend(Protocol):
+    """Where jobs, dead letters and workers are kept."""
+
+    # Can several processes share this store?
+    supports_processes: bool
+    # Do jobs outlive the process?
+    supports_persistence: bool
+    # Does an enqueue belong to the transaction that its caller has open?
+    supports_transactions: bool
+    # Do calls wait for I/O? Then a worker makes them on a thread of its own.
+    blocking: bool
+
+    def setup(self) -> None:
+        """Make the store ready; doing so twice does no harm."""
+
+    def close(self) -> None:
+        """Let go of everything; the store is not used afterwards."""
+
+    def release(self) -> None:
+        """Let go of what the calling thread holds; called by a worker's threads before they end."""
+
+    def reset(self) -> None:
+        """Remove all jobs, dead letters and workers."""
+
+    async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Await a blocking ``call`` in the way that suits this store."""
+        ...
+
+    # -- producing
+
+    def enqueue(self, jobs: Sequence[NewJob]) -> list[str]:
+        """Store all ``jobs`` or none, in one transaction; return their ids in order.
+
+        A job whose ``unique_key`` is held by a live job is not stored: its place in the answer holds the
+        id of the holder.
+        """
+        ...
+
+    # -- consuming
+
+    def claim(
+        self,
+        *,
+        worker_id: str,
+        limit: int,
+        queues: Collection[str] | None = None,
+        names: Collection[str] | None = None,
+        skip_own: bool = False,
+    ) -> list[Claim]:
+        """Take up to ``limit`` due jobs for ``worker_id``, in order of (priority, scheduled_at, id).
+
+        No job is ever given to two callers. Each claimed job is ``processing``, its attempt counted.
+
+        :param queues: only these; None = all
+        :param names: only jobs of these names; None = all
+        :param skip_own: leave jobs whose last claim was this worker's
+        """
+        ...
+
+    def apply(self, changes: Sequence[Change]) -> list[bool]:
+        """Write ``changes`` in one transaction; say of each whether its guard held.
+
+        The only method besides ``claim`` that writes the state of a job. False means that the job has
+        moved on (another owner, another attempt, deleted): nothing was written for it.
+        """
+        ...
+
+    def count_due(
+        self, *, queues: Collection[str] | None = None, names: Collection[str] | None = None
+    ) -> int:
+        """How many jobs a claim could take now."""
+        ...
+
+    def next_due(
+        self, *, queues: Collection[str] | None = None, names: Collection[str] | None = None
+    ) -> float | None:
+        """Seconds until the next queued job is due (0 or less: one is due now); None without any."""
+        ...
+
+    # -- liveness
+
+    def register(self, worker: WorkerInfo) -> None:
+        """Make ``worker`` known and alive from now on. It must not claim before."""
+
+    def beat(self, worker_id: str) -> bool:
+        """Say that the worker lives. False: it is not known (any more), its claims are forfeit."""
+        ...
+
+    def deregister(self, worker_id: str) -> None:
+        """Forget the worker; whatever it still holds becomes an orphan at once."""
+
+    def orphans(self, *, dead_after: float, limit: int) -> list[Claim]:
+        """Processing jobs without a worker that beat within the last ``dead_after`` seconds."""
+        ...
+
+    def forget_workers(self, *, dead_after: float) -> int:
+        """Drop workers that did not beat for ``dead_after`` seconds and hold no job; return how many."""
+        ...
+
+    def list_workers(self) -> list[WorkerRecord]:
+        """All known workers, oldest first."""
+        ...
+
+    # -- reading and housekeeping
+
+    def get_job(self, job_id: str) -> Job | None:
+        """The job, or None when it is gone, dead, or never was."""
+        ...
+
+    def list_jobs(
+        self,
+        *,
+        queue: str | None = None,
+        status: JobStatus | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[Job]:
+        """Jobs, newest first."""
+        ...
+
+    def delete_job(self, job_id: str) -> bool:
+        """Remove a job in any state. A worker that runs it drops its outcome."""
+        ...
+
+    def queue_stats(self) -> dict[str, int]:
+        """Counts by status, plus ``dead_letter`` and ``total``."""
+        ...
+
+    def purge(self, *, limit: int, dead_letter_ttl: float | None = None) -> int:
+        """Delete up to ``limit`` finished jobs past their time, and as many dead letters older than
+        ``dead_letter_ttl`` seconds; return how many rows went."""
+        ...
+
+    # -- dead letters
+
+    def list_dead_letters(self, where: DeadLetterFilter) -> list[DeadLetter]:
+        """Dead letters, newest first."""
+        ...
+
+    def delete_dead_letters(self, where: DeadLetterFilter) -> int:
+        """Delete what :meth:`list_dead_letters` would list; return how many."""
+        ...
+
+    def replay_dead_letter(self, dead_letter_id: str, job: NewJob) -> str | None:
+        """Enqueue ``job`` and count one resurrection of the dead letter, both or neither.
+
+        Returns the job's id as :meth:`enqueue` does, or None when there is no such dead letter.
+        """
+        ...
+
+    def tag_dead_letter(self, dead_letter_id: str, tags: Sequence[str]) -> bool:
+        """Add tags, keeping those it has. False when there is no such dead letter."""
+        ...
+
+    def dead_letter_stats(self, *, hours: float | None = None) -> DeadLetterStats:
+        """Counts of all dead letters, or of those moved within the last ``hours``."""
+        ...

@@ -1,0 +1,166 @@
+"""The state machine of a job: pure functions that decide, and write nothing.
+
+::
+
+                 enqueue                         claim (attempt + 1)
+    (nothing) ────────────▶ queued ───────────────────────────────▶ processing
+                              ▲ │                                     │ │ │
+                              │ └─ cancel ──▶ cancelled               │ │ │
+                              │                                       │ │ │
+                              ├──── fail, attempts left (delay) ◀─────┘ │ │
+                              ├──── snooze (attempt given back) ◀───────┤ │
+                              ├──── interrupt (attempt given back) ◀────┤ │
+                              ├──── rescue, crashes left ◀──────────────┘ │
+                              │                                           │
+                              │                     succeed ──▶ done ◀────┤
+                              │                                           │
+                              └─ replay (a new job) ── dead letter ◀──────┘
+                                                       fail, rescue, bury
+
+Each function returns a :class:`Change`: the state the job must be in for the change to happen (the
+guard), and what it becomes. ``StorageBackend.apply`` is the one place that writes them, each as a
+compare-and-set on its guard, so an outcome of a worker that lost its claim changes nothing.
+
+No I/O, no clock: a change carries durations, and the storage turns them into instants of its own clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from soniq.jobs import Claim, DeadLetterReason, JobStatus
+
+Verb: TypeAlias = Literal["succeed", "retry", "snooze", "interrupt", "rescue", "cancel", "bury"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One decided change of one job."""
+
+    verb: Verb
+    job_id: str
+    worker_id: str | None  # guard: processing under this worker ...
+    attempt: int  # ... as this attempt; without a worker the job must be queued
+    status: JobStatus | None  # what it becomes; None = a dead letter
+    attempts: int | None = None  # the count afterwards; None = as it is
+    crashes: int | None = None  # the count afterwards; None = as it is
+    delay: float = 0.0  # of a queued job: seconds until it is due
+    error: str | None = None  # None = as it is
+    result_json: str | None = None  # of a done job
+    ttl: float | None = None  # of a finished job: seconds until it may be purged; None = kept
+    reason: DeadLetterReason | None = None  # of a dead letter
+
+
+def succeed(
+    claim: Claim, *, result_json: str | None, ttl: float | None, error: str | None = None
+) -> Change:
+    """The handler returned. ``error`` notes a result that could not be stored."""
+    return Change(
+        verb="succeed",
+        job_id=claim.job_id,
+        worker_id=claim.worker_id,
+        attempt=claim.attempt,
+        status=JobStatus.DONE,
+        result_json=result_json,
+        ttl=ttl,
+        error=error,
+    )
+
+
+def fail(
+    claim: Claim,
+    *,
+    error: str,
+    delay: float | None,
+    exhausted: DeadLetterReason = DeadLetterReason.MAX_RETRIES_EXCEEDED,
+) -> Change:
+    """The handler raised: try again after ``delay`` seconds, or give up.
+
+    It is buried when the policy wants no retry (``delay`` None: permanent_failure) or when no attempt
+    is left (``exhausted``: max_retries_exceeded, or timeout when the last attempt overran).
+    """
+    if claim.attempt >= claim.max_attempts:
+        return bury(claim, reason=exhausted, error=error)
+    if delay is None:
+        return bury(claim, reason=DeadLetterReason.PERMANENT_FAILURE, error=error)
+    return Change(
+        verb="retry",
+        job_id=claim.job_id,
+        worker_id=claim.worker_id,
+        attempt=claim.attempt,
+        status=JobStatus.QUEUED,
+        delay=delay,
+        error=error,
+    )
+
+
+def snooze(claim: Claim, *, seconds: float, reason: str | None) -> Change:
+    """The handler asked to run later: queued again, the attempt is given back."""
+    return Change(
+        verb="snooze",
+        job_id=claim.job_id,
+        worker_id=claim.worker_id,
+        attempt=claim.attempt,
+        status=JobStatus.QUEUED,
+        attempts=claim.attempt - 1,
+        delay=seconds,
+        error=reason,
+    )
+
+
+def interrupt(claim: Claim) -> Change:
+    """The worker stops before the job ended: queued again, the attempt is given back."""
+    return Change(
+        verb="interrupt",
+        job_id=claim.job_id,
+        worker_id=claim.worker_id,
+        attempt=claim.attempt,
+        status=JobStatus.QUEUED,
+        attempts=claim.attempt - 1,
+    )
+
+
+def rescue(claim: Claim, *, max_crashes: int) -> Change:
+    """The worker died: queued again, or buried as worker_lost once its chances are used up.
+
+    The attempt stays counted: nobody knows whether the job itself killed the worker.
+    """
+    crashes = claim.crashes + 1
+    error = f"worker {claim.worker_id} was lost during attempt {claim.attempt}"
+    if crashes >= max_crashes or claim.attempt >= claim.max_attempts:
+        return bury(claim, reason=DeadLetterReason.WORKER_LOST, error=error)
+    return Change(
+        verb="rescue",
+        job_id=claim.job_id,
+        worker_id=claim.worker_id,
+        attempt=claim.attempt,
+        status=JobStatus.QUEUED,
+        crashes=crashes,
+        error=error,
+    )
+
+
+def bury(claim: Claim, *, reason: DeadLetterReason, error: str) -> Change:
+    """Give up: the job moves to the dead letters."""
+    return Change(
+        verb="bury",
+        job_id=claim.job_id,
+        worker_id=claim.worker_id,
+        attempt=claim.attempt,
+        status=None,
+        error=error,
+        reason=reason,
+    )
+
+
+def cancel(job_id: str, *, ttl: float | None) -> Change:
+    """Withdraw a job that no worker has claimed."""
+    return Change(
+        verb="cancel",
+        job_id=job_id,
+        worker_id=None,
+        attempt=0,
+        status=JobStatus.CANCELLED,
+        ttl=ttl,
+    )
