@@ -1,0 +1,107 @@
+"""What an application hangs around its jobs: hooks, middleware, a metrics sink.
+
+Hooks watch: an exception in one is logged and never changes the outcome. Middleware wraps: it may
+change the result or raise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+from soniq.jobs import JobContext
+
+logger = logging.getLogger("soniq.hooks")
+
+Hook: TypeAlias = Callable[..., Any]  # sync or async
+CallNext: TypeAlias = Callable[[], Awaitable[Any]]
+Middleware: TypeAlias = Callable[[JobContext, CallNext], Awaitable[Any]]
+H = TypeVar("H", bound=Hook)
+M = TypeVar("M", bound=Middleware)
+
+
+class MetricsSink(Protocol):
+    """Receives one start and one end per attempt."""
+
+    def record_job_start(self, *, job_name: str, queue: str) -> None:
+        """An attempt begins."""
+
+    def record_job_end(
+        self, *, job_name: str, queue: str, status: str, duration_s: float
+    ) -> None:
+        """An attempt ended; ``status`` is the verb of the change: succeed, retry, bury, ..."""
+
+
+@dataclass(slots=True)
+class Hooks:
+    """Hooks and middleware in the order in which they were registered."""
+
+    before: list[Hook] = field(default_factory=list)
+    after: list[Hook] = field(default_factory=list)
+    error: list[Hook] = field(default_factory=list)
+    around: list[Middleware] = field(default_factory=list)
+
+    def before_job(self, hook: H) -> H:
+        """Call ``hook(job_name, job_id, attempt)`` before each attempt."""
+        self.before.append(hook)
+        return hook
+
+    def after_job(self, hook: H) -> H:
+        """Call ``hook(job_name, job_id, duration_ms)`` after each attempt that returned."""
+        self.after.append(hook)
+        return hook
+
+    def on_error(self, hook: H) -> H:
+        """Call ``hook(job_name, job_id, error, attempt)`` after each attempt that raised.
+
+        ``error`` is the exception itself.
+        """
+        self.error.append(hook)
+        return hook
+
+    def middleware(self, wrapper: M) -> M:
+        """Wrap each attempt in ``await wrapper(ctx, call_next)``; the first registered is outermost."""
+        self.around.append(wrapper)
+        return wrapper
+
+    def joined(self, other: Hooks) -> Hooks:
+        """These hooks, then those of ``other``."""
+        return Hooks(
+            before=self.before + other.before,
+            after=self.after + other.after,
+            error=self.error + other.error,
+            around=self.around + other.around,
+        )
+
+    @property
+    def need_loop(self) -> bool:
+        """Whether anything here must be awaited, so that sync jobs cannot run wholly in their thread."""
+        return bool(self.around) or any(
+            inspect.iscoroutinefunction(hook) for hook in (*self.before, *self.after, *self.error)
+        )
+
+
+def call_hooks(hooks: list[Hook], *args: object) -> None:
+    """Call sync hooks; log what they raise."""
+    for hook in hooks:
+        try:
+            hook(*args)
+        except BaseException:  # noqa: BLE001  # a hook must never decide about a job
+            logger.exception("hook %r failed; the job goes on", hook)
+
+
+async def await_hooks(hooks: list[Hook], *args: object) -> None:
+    """Call sync and async hooks; log what they raise."""
+    for hook in hooks:
+        try:
+            answer = hook(*args)
+            if inspect.isawaitable(answer):
+                await answer
+        except asyncio.CancelledError:
+            raise
+        except BaseException:  # noqa: BLE001  # a hook must never decide about a job
+            logger.exception("hook %r failed; the job goes on", hook)

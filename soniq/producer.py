@@ -1,0 +1,215 @@
+"""From a call to rows: everything is checked and encoded before anything is written."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, TypeAlias
+from uuid import UUID
+
+from soniq.arguments import encode, fingerprint
+from soniq.backend import StorageBackend
+from soniq.errors import InvalidArguments, InvalidEnqueue
+from soniq.ids import uuid7
+from soniq.jobs import NewJob
+from soniq.registry import Registry
+from soniq.settings import Settings, check_priority, check_queue
+from soniq.task import EnqueueOptions, JobOptions, Task, TaskRef
+
+logger = logging.getLogger("soniq.enqueue")
+
+Target: TypeAlias = Task[..., Any] | TaskRef | str | Callable[..., Any]
+
+CHUNK = 2000  # rows per round trip of enqueue_many
+MAX_DEDUP_KEY = 255
+_FOREVER = timedelta(days=366 * 100)
+
+
+class JobProducer:
+    """Makes jobs of calls and stores them.
+
+    :param ready: called before each use: sets the store up, or refuses because the app is closed
+    """
+
+    def __init__(
+        self,
+        backend: StorageBackend,
+        registry: Registry,
+        settings: Settings,
+        *,
+        ready: Callable[[], None],
+        new_id: Callable[[], UUID] = uuid7,
+    ) -> None:
+        self._backend = backend
+        self._registry = registry
+        self._settings = settings
+        self._ready = ready
+        self._new_id = new_id
+        self._producer_id = f"{socket.gethostname()}:{os.getpid()}"
+        self._unknown = JobOptions()
+
+    def enqueue(self, target: Target, args: Mapping[str, Any], options: EnqueueOptions) -> str:
+        """Store one job on the calling thread, within its transaction; return its id."""
+        self._ready()
+        return self._backend.enqueue([self.new_job(target, args, options)])[0]
+
+    async def aenqueue(
+        self, target: Target, args: Mapping[str, Any], options: EnqueueOptions
+    ) -> str:
+        """:meth:`enqueue` for async code."""
+        return await self._backend.run(self.enqueue, target, args, options)
+
+    def enqueue_many(
+        self, target: Target, args_list: Iterable[Mapping[str, Any]], options: EnqueueOptions
+    ) -> list[str]:
+        """Store one job per mapping; return their ids in order. Nothing is written if one is wrong."""
+        self._ready()
+        jobs = [
+            self._numbered(index, target, args, options) for index, args in enumerate(args_list)
+        ]
+        ids: list[str] = []
+        for start in range(0, len(jobs), CHUNK):
+            ids += self._backend.enqueue(jobs[start : start + CHUNK])
+        return ids
+
+    async def aenqueue_many(
+        self, target: Target, args_list: Iterable[Mapping[str, Any]], options: EnqueueOptions
+    ) -> list[str]:
+        """:meth:`enqueue_many` for async code."""
+        return await self._backend.run(self.enqueue_many, target, args_list, options)
+
+    def new_job(self, target: Target, args: Mapping[str, Any], options: EnqueueOptions) -> NewJob:
+        """The job that ``target`` called with ``args`` stands for.
+
+        :raises UnknownTask: the name is not registered here (with enqueue_validation "strict")
+        :raises InvalidEnqueue: queue, priority or time are impossible
+        :raises InvalidArguments: the arguments do not fit the job or cannot be stored
+        """
+        name, task = self._resolve(target)
+        job = task.options if task is not None else self._unknown
+        if task is not None:
+            args = _validated(task, task.signature.bind((), args))
+        text = encode(dict(args), limit=self._settings.max_args_bytes)
+        delay, scheduled_at = _when(options.scheduled_at)
+        hashed = fingerprint(args) if _first(options.unique, job.unique) else None
+        retries = _first(job.max_retries, self._settings.max_retries)
+        ref = target if isinstance(target, TaskRef) else None
+        return NewJob(
+            id=str(self._new_id()),
+            job_name=name,
+            args_json=text,
+            queue=check_queue(
+                _first(options.queue, ref.queue if ref else None, job.queue), InvalidEnqueue
+            ),
+            priority=check_priority(
+                _first(
+                    options.priority,
+                    ref.priority if ref else None,
+                    job.priority,
+                    self._settings.priority,
+                ),
+                InvalidEnqueue,
+            ),
+            max_attempts=retries + 1,
+            scheduled_at=scheduled_at,
+            delay=delay,
+            args_hash=hashed,
+            dedup_key=_dedup_key(options.dedup_key),
+            unique_key=_unique_key(name, options.dedup_key, hashed),
+            producer_id=self._producer_id,
+        )
+
+    def _numbered(
+        self, index: int, target: Target, args: Mapping[str, Any], options: EnqueueOptions
+    ) -> NewJob:
+        if not isinstance(args, Mapping):
+            raise InvalidArguments(
+                f"args_list[{index}] is {args!r}: give a dict of keyword arguments",
+                path=f"args_list[{index}]",
+            )
+        try:
+            return self.new_job(target, args, options)
+        except InvalidArguments as error:
+            error.path = f"args_list[{index}].{error.path}"
+            error.args = (f"args_list[{index}]: {error}",)
+            raise
+
+    def _resolve(self, target: Target) -> tuple[str, Task[..., Any] | None]:
+        """The name and, where it is known here, the task."""
+        if isinstance(target, Task):
+            known = self._registry.find(target.name)
+            if known is not None and known.fn is target.fn:
+                return target.name, target
+            return target.name, self._registry.get(target.name)
+        if not isinstance(target, (str, TaskRef)):
+            raise InvalidEnqueue(
+                f"{target!r} is not a job; decorate it with @job, or pass the name of one"
+            )
+        name = target if isinstance(target, str) else target.name
+        task = self._registry.find(name)
+        if task is None and self._settings.enqueue_validation == "strict":
+            return name, self._registry.get(name)
+        if task is None and self._settings.enqueue_validation == "warn":
+            logger.warning("enqueued %r, which is not registered here", name)
+        return name, task
+
+
+def _validated(task: Task[..., Any], args: dict[str, Any]) -> dict[str, Any]:
+    """The arguments as the job's model stores them."""
+    model = task.options.validate
+    if model is None:
+        return args
+    try:
+        return dict(model.model_validate(args).model_dump(mode="json"))
+    except ValueError as error:  # pydantic's ValidationError is one
+        raise InvalidArguments(f"{task.name} refuses these arguments: {error}") from None
+
+
+def _when(value: object) -> tuple[float, datetime | None]:
+    """``scheduled_at`` as (seconds from the database's now, or an instant)."""
+    if value is None:
+        return 0.0, None
+    if isinstance(value, datetime):
+        if value.tzinfo is None or value.utcoffset() is None:
+            raise InvalidEnqueue(
+                f"scheduled_at is the naive {value.isoformat()}: give it a time zone "
+                "(in Django: timezone.make_aware(...)), or pass seconds or a timedelta from now"
+            )
+        return 0.0, value
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InvalidEnqueue(
+            f"scheduled_at is {value!r}: give an aware datetime, a timedelta, or seconds from now"
+        )
+    if not 0 <= value <= _FOREVER.total_seconds():
+        raise InvalidEnqueue(f"scheduled_at is {value!r} seconds from now: give 0 or more")
+    return float(value), None
+
+
+def _dedup_key(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_DEDUP_KEY or "\x00" in value:
+        raise InvalidEnqueue(
+            f"dedup_key is {value!r}: give a text of 1 to {MAX_DEDUP_KEY} characters"
+        )
+    return value
+
+
+def _unique_key(name: str, dedup_key: str | None, hashed: str | None) -> str | None:
+    """What at most one live job may hold: one per (name, key), or per (name, arguments)."""
+    if dedup_key is None and hashed is None:
+        return None
+    kind, value = ("args", hashed) if dedup_key is None else ("key", dedup_key)
+    return hashlib.sha256(f"{name}\x00{kind}\x00{value}".encode("utf-8", "replace")).hexdigest()
+
+
+def _first(*values: Any) -> Any:
+    """The first value that is not None."""
+    return next(itertools.dropwhile(lambda value: value is None, values), None)

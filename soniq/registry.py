@@ -1,0 +1,118 @@
+"""Which jobs exist: a name for each, and suggestions for names that do not."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec, TypeVar, Unpack, cast, overload
+
+from soniq.errors import InvalidJob, UnknownTask
+from soniq.hooks import Hooks
+from soniq.task import (
+    MAX_NAME,
+    JobKeywords,
+    JobOptions,
+    Producer,
+    Task,
+    check_name,
+    default_name,
+)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Registry:
+    """Jobs and hooks by name. A registry with a parent also finds what the parent holds.
+
+    :param producer: gives the app that the tasks of this registry enqueue to
+    """
+
+    def __init__(self, producer: Callable[[], Producer], parent: Registry | None = None) -> None:
+        self._producer = producer
+        self._parent = parent
+        self._tasks: dict[str, Task[..., Any]] = {}
+        self._own_hooks = Hooks()
+
+    @overload
+    def job(self, fn: Callable[P, R], /) -> Task[P, R]: ...
+    @overload
+    def job(
+        self, fn: None = None, /, **options: Unpack[JobKeywords]
+    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    def job(
+        self, fn: Callable[..., Any] | None = None, /, **options: Unpack[JobKeywords]
+    ) -> Any:
+        """Make a function a job. Bare (``@job``) or with options (``@job(queue="emails")``).
+
+        :raises InvalidJob: an option is impossible, or the name is taken by another function
+        """
+        if fn is not None:
+            return self._register(fn, options)
+        return lambda fn: self._register(fn, options)
+
+    def get(self, name: str) -> Task[..., Any]:
+        """The job of this name.
+
+        :raises UnknownTask: there is none; suggests the nearest name
+        """
+        task = self.find(name)
+        if task is None:
+            near = difflib.get_close_matches(name, list(self), n=1) or [
+                known for known in self if known.rpartition(".")[2] == name
+            ]
+            raise UnknownTask(name, near[0] if near else None)
+        return task
+
+    def find(self, name: str) -> Task[..., Any] | None:
+        """The job of this name, or None."""
+        task = self._tasks.get(name)
+        if task is None and self._parent is not None:
+            return self._parent.find(name)
+        return task
+
+    def __iter__(self) -> Iterator[str]:
+        """All names, the parent's included."""
+        yield from self._tasks
+        if self._parent is not None:
+            yield from (name for name in self._parent if name not in self._tasks)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    @property
+    def hooks(self) -> Hooks:
+        """The hooks of this registry, to register more."""
+        return self._own_hooks
+
+    def all_hooks(self) -> Hooks:
+        """The parent's hooks, then those of this registry."""
+        if self._parent is None:
+            return self._own_hooks
+        return self._parent.all_hooks().joined(self._own_hooks)
+
+    def _register(self, fn: Callable[P, R], options: JobKeywords) -> Task[P, R]:
+        if isinstance(fn, Task):
+            raise InvalidJob(f"{fn.name} is a job already")
+        if not (inspect.isfunction(fn) or inspect.ismethod(fn)):
+            raise InvalidJob(f"{fn!r} is not a function; only functions can be jobs")
+        keywords = cast("dict[str, Any]", dict(options))
+        explicit = keywords.pop("name", None)
+        name = default_name(fn) if explicit is None else check_name(explicit)
+        if len(name) > MAX_NAME:
+            raise InvalidJob(f"{name!r} is longer than {MAX_NAME} characters; give it a name=")
+        taken = self._tasks.get(name)
+        if taken is not None and default_name(taken.fn) != default_name(fn):
+            raise InvalidJob(
+                f"the job name {name!r} is taken by {default_name(taken.fn)}; "
+                f"give {default_name(fn)} another name="
+            )
+        task = Task(
+            fn,
+            name=name,
+            options=JobOptions.from_keywords(cast("JobKeywords", keywords)),
+            producer=self._producer,
+        )
+        self._tasks[name] = task
+        return task
