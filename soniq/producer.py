@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -17,6 +18,7 @@ from soniq.backend import StorageBackend
 from soniq.errors import InvalidArguments, InvalidEnqueue
 from soniq.ids import uuid7
 from soniq.jobs import NewJob
+from soniq.records import DeadLetter
 from soniq.registry import Registry
 from soniq.settings import Settings, check_priority, check_queue
 from soniq.task import EnqueueOptions, JobOptions, Task, TaskRef
@@ -25,7 +27,6 @@ logger = logging.getLogger("soniq.enqueue")
 
 Target: TypeAlias = Task[..., Any] | TaskRef | str | Callable[..., Any]
 
-CHUNK = 2000  # rows per round trip of enqueue_many
 MAX_DEDUP_KEY = 255
 _FOREVER = timedelta(days=366 * 100)
 
@@ -72,10 +73,7 @@ class JobProducer:
         jobs = [
             self._numbered(index, target, args, options) for index, args in enumerate(args_list)
         ]
-        ids: list[str] = []
-        for start in range(0, len(jobs), CHUNK):
-            ids += self._backend.enqueue(jobs[start : start + CHUNK])
-        return ids
+        return self._backend.enqueue(jobs)
 
     async def aenqueue_many(
         self, target: Target, args_list: Iterable[Mapping[str, Any]], options: EnqueueOptions
@@ -123,6 +121,27 @@ class JobProducer:
             unique_key=_unique_key(name, options.dedup_key, hashed),
             producer_id=self._producer_id,
         )
+
+    def replay_of(
+        self,
+        letter: DeadLetter,
+        *,
+        args: Mapping[str, Any] | None,
+        queue: str | None,
+        priority: int | None,
+        max_attempts: int | None,
+    ) -> NewJob:
+        """The job that runs a dead letter again; what is None stays as it was.
+
+        :raises UnknownTask: no code of that name is here any more
+        """
+        options = EnqueueOptions(
+            queue=letter.queue if queue is None else queue,
+            priority=letter.priority if priority is None else priority,
+        )
+        self._ready()
+        job = self.new_job(letter.job_name, letter.args if args is None else args, options)
+        return replace(job, max_attempts=max_attempts or letter.max_attempts)
 
     def _numbered(
         self, index: int, target: Target, args: Mapping[str, Any], options: EnqueueOptions
@@ -195,10 +214,11 @@ def _when(value: object) -> tuple[float, datetime | None]:
 def _dedup_key(value: object) -> str | None:
     if value is None:
         return None
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_DEDUP_KEY or "\x00" in value:
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_DEDUP_KEY:
         raise InvalidEnqueue(
             f"dedup_key is {value!r}: give a text of 1 to {MAX_DEDUP_KEY} characters"
         )
+    encode(value, limit=8 * MAX_DEDUP_KEY, path="dedup_key")
     return value
 
 
@@ -207,7 +227,7 @@ def _unique_key(name: str, dedup_key: str | None, hashed: str | None) -> str | N
     if dedup_key is None and hashed is None:
         return None
     kind, value = ("args", hashed) if dedup_key is None else ("key", dedup_key)
-    return hashlib.sha256(f"{name}\x00{kind}\x00{value}".encode("utf-8", "replace")).hexdigest()
+    return hashlib.sha256(f"{name}\x00{kind}\x00{value}".encode()).hexdigest()
 
 
 def _first(*values: Any) -> Any:

@@ -1,0 +1,71 @@
+"""Soniq: background jobs that live in your database."""
+
+from soniq.app import Soniq
+from soniq.default import configure, default_app, get_default_app, set_default_app, shared
+from soniq.errors import (
+    AppClosed,
+    BackendConflict,
+    BackendError,
+    BackendUnavailable,
+    ConfigurationError,
+    DeadLetterNotFound,
+    InvalidArguments,
+    InvalidEnqueue,
+    InvalidJob,
+    JobCancelled,
+    JobTimeout,
+    NotConfigured,
+    PayloadTooLarge,
+    SoniqError,
+    UnknownTask,
+)
+from soniq.hooks import MetricsSink
+from soniq.jobs import DeadLetterReason, JobContext, JobStatus, Snooze
+from soniq.records import DeadLetter, DeadLetterFilter, DeadLetterStats
+from soniq.retry import RetryPolicy
+from soniq.task import Task, TaskRef
+
+__all__ = [
+    "AppClosed",
+    "BackendConflict",
+    "BackendError",
+    "BackendUnavailable",
+    "ConfigurationError",
+    "DeadLetter",
+    "DeadLetterFilter",
+    "DeadLetterNotFound",
+    "DeadLetterReason",
+    "DeadLetterStats",
+    "InvalidArguments",
+    "InvalidEnqueue",
+    "InvalidJob",
+    "JobCancelled",
+    "JobContext",
+    "JobStatus",
+    "JobTimeout",
+    "MetricsSink",
+    "NotConfigured",
+    "PayloadTooLarge",
+    "RetryPolicy",
+    "Snooze",
+    "Soniq",
+    "SoniqError",
+    "Task",
+    "TaskRef",
+    "UnknownTask",
+    "after_job",
+    "before_job",
+    "configure",
+    "default_app",
+    "get_default_app",
+    "job",
+    "middleware",
+    "on_error",
+    "set_default_app",
+]
+
+job = shared.job
+before_job = shared.hooks.before_job
+after_job = shared.hooks.after_job
+on_error = shared.hooks.on_error
+middleware = shared.hooks.middleware

@@ -1,0 +1,332 @@
+"""``Soniq``: the object that holds an application's queue together. It delegates, and decides nothing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar, Unpack, cast, overload
+
+from soniq import transitions
+from soniq.arguments import encode
+from soniq.backend import StorageBackend
+from soniq.backends.select import open_backend
+from soniq.dead_letter import DeadLetterService
+from soniq.default import shared
+from soniq.environment import Environment
+from soniq.errors import AppClosed, ConfigurationError, InvalidEnqueue
+from soniq.execution import Execution, Outcome
+from soniq.hooks import H, M, MetricsSink
+from soniq.jobs import JobStatus
+from soniq.producer import JobProducer, Target
+from soniq.registry import Registry
+from soniq.retry import RetryPolicy
+from soniq.settings import Settings, check_queue, check_queues
+from soniq.task import EnqueueOptions, JobKeywords, Task, When
+from soniq.worker import Worker
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Soniq:
+    """An application's job queue: its jobs, its store, its settings.
+
+    :param database_url: a path ending in .db, .sqlite or .sqlite3 selects SQLite
+    :param backend: ``"memory"``, ``"sqlite"``, or a store of your own
+    :param retry_policy: decides about every failure instead of the jobs' own options
+    :param metrics_sink: told of every attempt
+    :param environment: what surrounds the code of jobs; frameworks set it
+    :param settings: see :class:`soniq.settings.Settings`
+    :raises ConfigurationError: a setting is unknown or contradicts another
+    """
+
+    def __init__(
+        self,
+        database_url: str | None = None,
+        backend: StorageBackend | str | None = None,
+        retry_policy: RetryPolicy | None = None,
+        metrics_sink: MetricsSink | None = None,
+        *,
+        environment: Environment | None = None,
+        **settings: Any,
+    ) -> None:
+        self.settings = Settings.from_mapping(settings)
+        self.backend = open_backend(backend, database_url)
+        self.registry = Registry(producer=lambda: self.producer, parent=shared)
+        self.producer = JobProducer(
+            self.backend, self.registry, self.settings, ready=self._make_ready
+        )
+        self.dead_letter = DeadLetterService(self.backend, self.producer)
+        self._retry_policy = retry_policy
+        self._metrics = metrics_sink
+        self._environment = environment or Environment()
+        self._lock = threading.Lock()
+        self._ready = False
+        self._closed = False
+
+    # -- declaring
+
+    @overload
+    def job(self, fn: Callable[P, R], /) -> Task[P, R]: ...
+    @overload
+    def job(
+        self, fn: None = None, /, **options: Unpack[JobKeywords]
+    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    def job(
+        self, fn: Callable[..., Any] | None = None, /, **options: Unpack[JobKeywords]
+    ) -> Any:
+        """Make a function a job of this app. See :class:`soniq.task.JobKeywords` for the options."""
+        return self.registry.job(**options) if fn is None else self.registry.job(fn)
+
+    def before_job(self, hook: H) -> H:
+        """Call ``hook(job_name, job_id, attempt)`` before each attempt."""
+        return self.registry.hooks.before_job(hook)
+
+    def after_job(self, hook: H) -> H:
+        """Call ``hook(job_name, job_id, duration_ms)`` after each attempt that returned."""
+        return self.registry.hooks.after_job(hook)
+
+    def on_error(self, hook: H) -> H:
+        """Call ``hook(job_name, job_id, error, attempt)`` after each attempt that raised."""
+        return self.registry.hooks.on_error(hook)
+
+    def middleware(self, wrapper: M) -> M:
+        """Wrap each attempt in ``await wrapper(ctx, call_next)``; the first registered is outermost."""
+        return self.registry.hooks.middleware(wrapper)
+
+    # -- enqueueing
+
+    async def enqueue(
+        self,
+        target: Target,
+        *,
+        args: Mapping[str, Any] | None = None,
+        priority: int | None = None,
+        queue: str | None = None,
+        scheduled_at: When | None = None,
+        unique: bool | None = None,
+        dedup_key: str | None = None,
+        **kwargs: Any,
+    ) -> str:
+        """Store a job; return its id, or that of the live job that excludes it.
+
+        :param target: a job, the name of one, or a TaskRef
+        :param args: the job's arguments, for names that this method uses itself; joined with ``kwargs``
+        :param scheduled_at: not before: an aware datetime, or from now a timedelta or seconds
+        :param unique: not while a job with the same name and arguments is live
+        :param dedup_key: not while a job with the same name and this key is live
+        :raises UnknownTask: no such job
+        :raises InvalidArguments: they do not fit the job or cannot be stored
+        :raises InvalidEnqueue: another option is wrong
+        """
+        options = EnqueueOptions(
+            queue=queue,
+            priority=priority,
+            scheduled_at=scheduled_at,
+            unique=unique,
+            dedup_key=dedup_key,
+        )
+        return await self.producer.aenqueue(target, _joined(args, kwargs), options)
+
+    async def enqueue_many(
+        self,
+        target: Target,
+        args_list: Iterable[Mapping[str, Any]],
+        *,
+        queue: str | None = None,
+        priority: int | None = None,
+        scheduled_at: When | None = None,
+    ) -> list[str]:
+        """Store one job per mapping of arguments, all or none; return their ids in order."""
+        options = EnqueueOptions(queue=queue, priority=priority, scheduled_at=scheduled_at)
+        return await self.producer.aenqueue_many(target, args_list, options)
+
+    async def schedule(
+        self,
+        target: Target,
+        run_at: datetime | timedelta | float,
+        *,
+        args: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> str:
+        """:meth:`enqueue` for later: ``run_at`` as ``scheduled_at``."""
+        options = EnqueueOptions(scheduled_at=run_at)
+        return await self.producer.aenqueue(target, _joined(args, kwargs), options)
+
+    # -- working
+
+    async def run_worker(
+        self,
+        concurrency: int | None = None,
+        run_once: bool = False,
+        queues: Iterable[str] | None = None,
+    ) -> bool:
+        """Run jobs until stopped by SIGTERM or SIGINT, or until nothing is due.
+
+        :param concurrency: jobs at a time; default: the setting, and one at a time with ``run_once``
+        :param run_once: work through everything that is due, what those jobs enqueue included, and
+            return; each job is attempted at most once
+        :param queues: only these; default: the setting
+        :returns: whether any job was attempted
+        """
+        worker = self.worker(concurrency=concurrency, run_once=run_once, queues=queues)
+        return await worker.run(handle_signals=not run_once)
+
+    def worker(
+        self,
+        *,
+        concurrency: int | None = None,
+        run_once: bool = False,
+        queues: Iterable[str] | None = None,
+        observe: Callable[[Outcome], None] | None = None,
+    ) -> Worker:
+        """A worker, not yet running; for callers that want to stop or watch it. See :meth:`run_worker`.
+
+        :param observe: called with each recorded outcome
+        """
+        self._make_ready()
+        settings = self.settings
+        if concurrency is None:
+            concurrency = 1 if run_once else settings.concurrency
+        elif isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
+            raise ConfigurationError(f"concurrency is {concurrency!r}: give 1 or more")
+        return Worker(
+            backend=self.backend,
+            registry=self.registry,
+            execution=Execution(
+                registry=self.registry,
+                settings=settings,
+                retry_policy=self._retry_policy,
+                metrics=self._metrics,
+                environment=self._environment,
+            ),
+            settings=settings,
+            concurrency=concurrency,
+            queues=settings.queues if queues is None else check_queues(_listed(queues)),
+            run_once=run_once,
+            observe=observe,
+        )
+
+    # -- looking and steering
+
+    async def get_job(self, job_id: str) -> dict[str, Any] | None:
+        """The job as a dict, or None when it is gone, dead, or never was."""
+        self._make_ready()
+        job = await self.backend.run(self.backend.get_job, job_id)
+        return None if job is None else job.to_dict()
+
+    async def get_result(self, job_id: str, *, result_model: Any = None) -> Any:
+        """What the handler returned; None before that, and after the result's time to live.
+
+        :param result_model: a pydantic model to validate it into
+        """
+        self._make_ready()
+        job = await self.backend.run(self.backend.get_job, job_id)
+        if job is None or job.status is not JobStatus.DONE or job.result is None:
+            return None
+        return job.result if result_model is None else result_model.model_validate(job.result)
+
+    async def list_jobs(
+        self,
+        queue: str | None = None,
+        status: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[dict[str, Any]]:
+        """Jobs as dicts, newest first."""
+        self._make_ready()
+        if queue is not None:
+            check_queue(queue, InvalidEnqueue)
+        if limit < 0 or offset < 0:
+            raise ConfigurationError(f"limit is {limit} and offset {offset}: give 0 or more")
+        jobs = await self.backend.run(
+            self.backend.list_jobs,
+            queue=queue,
+            status=None if status is None else _status(status),
+            limit=limit,
+            offset=offset,
+        )
+        return [job.to_dict() for job in jobs]
+
+    async def cancel_job(self, job_id: str) -> bool:
+        """Withdraw a job that no worker has claimed. False: it runs, ended, or is not there."""
+        self._make_ready()
+        change = transitions.cancel(job_id, ttl=self.settings.result_ttl)
+        return (await self.backend.run(self.backend.apply, [change]))[0]
+
+    async def delete_job(self, job_id: str) -> bool:
+        """Remove a job in any state. False: it is not there."""
+        self._make_ready()
+        return await self.backend.run(self.backend.delete_job, job_id)
+
+    async def get_queue_stats(self) -> dict[str, int]:
+        """How many jobs there are: total, queued, processing, done, dead_letter, cancelled."""
+        self._make_ready()
+        return await self.backend.run(self.backend.queue_stats)
+
+    # -- living
+
+    async def setup(self) -> None:
+        """Make the store ready; other methods do so on their own."""
+        await self.backend.run(self._make_ready)
+
+    ensure_initialized = setup
+
+    async def close(self) -> None:
+        """Let go of the store. Closing twice does no harm; any other use afterwards is an error."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        self.backend.close()
+
+    async def __aenter__(self) -> Soniq:
+        await self.setup()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def _reset(self) -> None:
+        """Remove all jobs, dead letters and workers; what was registered stays."""
+        self._make_ready()
+        await self.backend.run(self.backend.reset)
+
+    def _make_ready(self) -> None:
+        if self._closed:
+            raise AppClosed
+        if not self._ready:
+            with self._lock:
+                if not self._ready:
+                    self.backend.setup()
+                    self._ready = True
+
+
+def _joined(args: Mapping[str, Any] | None, kwargs: dict[str, Any]) -> dict[str, Any]:
+    if args is None:
+        return kwargs
+    if not isinstance(args, Mapping):
+        raise InvalidEnqueue(f"args is {args!r}: give a dict of keyword arguments")
+    twice = sorted(set(args) & set(kwargs))
+    if twice:
+        raise InvalidEnqueue(f"{', '.join(twice)}: given both in args and as keyword")
+    return {**args, **kwargs}
+
+
+def _listed(queues: Iterable[str]) -> object:
+    return queues if isinstance(queues, str) else list(queues)
+
+
+def _status(value: str) -> JobStatus:
+    try:
+        return JobStatus(value)
+    except ValueError:
+        known = ", ".join(status.value for status in JobStatus)
+        raise ConfigurationError(f"status is {value!r}; known: {known}") from None

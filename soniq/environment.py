@@ -1,0 +1,31 @@
+"""What surrounds the code of a job: the thread it runs on, and what is set up and torn down there.
+
+A framework replaces this: in Django a job's thread owns a database connection, which must be healthy
+before the job and clean after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Environment:
+    """Plain Python: sync code runs on the thread of its slot, nothing is set up around it."""
+
+    def submit(self, thread: Executor, call: Callable[[], T]) -> Awaitable[T]:
+        """Run sync code of a job; ``thread`` is its slot's."""
+        return asyncio.get_running_loop().run_in_executor(thread, call)
+
+    def around_sync(self) -> AbstractContextManager[None]:
+        """Entered on the thread, around the sync code of one job."""
+        return nullcontext()
+
+    def around_async(self, thread: Executor) -> AbstractAsyncContextManager[None]:
+        """Entered in the event loop, around one async job; ``thread`` is its slot's."""
+        return nullcontext()

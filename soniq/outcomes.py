@@ -1,0 +1,103 @@
+"""Recording outcomes: the write that must not fail, and the log line of each."""
+
+from __future__ import annotations
+
+import logging
+
+from soniq import transitions
+from soniq.backend import StorageBackend
+from soniq.errors import BackendError
+from soniq.execution import Outcome
+
+logger = logging.getLogger("soniq.worker")
+
+
+def recordable(backend: StorageBackend, outcomes: list[Outcome]) -> list[bool]:
+    """Apply all outcomes; say of each whether the claim still held.
+
+    Should the storage refuse one of them for what it contains, the others are still written, and that
+    one is recorded as a failure with constant text: every attempt ends in a state.
+
+    :raises BackendError: the storage is away; nothing of the batch was written
+    """
+    if not outcomes:
+        return []
+    try:
+        return backend.apply([outcome.change for outcome in outcomes])
+    except BackendError:
+        raise
+    except Exception:
+        logger.exception("the storage refused a batch of %d outcomes", len(outcomes))
+    return [_alone(backend, outcome) for outcome in outcomes]
+
+
+def _alone(backend: StorageBackend, outcome: Outcome) -> bool:
+    try:
+        return backend.apply([outcome.change])[0]
+    except BackendError:
+        raise
+    except Exception:
+        logger.exception("the storage refused the outcome of job %s", outcome.claim.job_id)
+    fallback = transitions.fail(
+        outcome.claim, error="the outcome could not be stored; see the worker's log", delay=60.0
+    )
+    return backend.apply([fallback])[0]
+
+
+def log_outcome(outcome: Outcome, *, kept: bool) -> None:
+    """One line per outcome."""
+    claim, change = outcome.claim, outcome.change
+    if not kept:
+        logger.warning(
+            "dropped   %s %s: attempt %d no longer belongs to this worker",
+            claim.job_name,
+            claim.job_id,
+            claim.attempt,
+        )
+        return
+    level = _LEVELS[change.verb]
+    if not logger.isEnabledFor(level):
+        return
+    about = {
+        "succeed": "",
+        "retry": f"; again in {change.delay:g} s",
+        "snooze": f"; again in {change.delay:g} s",
+        "interrupt": "; given back",
+        "bury": f"; {change.reason}",
+    }[change.verb]
+    logger.log(
+        level,
+        "%-9s %s %s (attempt %d of %d, %.0f ms)%s%s",
+        _WORDS[change.verb],
+        claim.job_name,
+        claim.job_id,
+        claim.attempt,
+        claim.max_attempts,
+        outcome.seconds * 1000,
+        about,
+        f": {outcome.summary}" if outcome.summary else "",
+        extra={
+            "job_id": claim.job_id,
+            "job_name": claim.job_name,
+            "queue": claim.queue,
+            "attempt": claim.attempt,
+            "outcome": change.verb,
+            "duration_ms": outcome.seconds * 1000,
+        },
+    )
+
+
+_WORDS = {
+    "succeed": "done",
+    "retry": "retry",
+    "snooze": "snooze",
+    "interrupt": "interrupt",
+    "bury": "dead",
+}
+_LEVELS = {
+    "succeed": logging.INFO,
+    "retry": logging.WARNING,
+    "snooze": logging.INFO,
+    "interrupt": logging.INFO,
+    "bury": logging.ERROR,
+}

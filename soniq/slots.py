@@ -1,0 +1,100 @@
+"""A slot: room for one job at a time, with a thread of its own for the job's sync code.
+
+The thread starts with the first call and is a daemon: a thread cannot be stopped, so one that a job
+never gives back is abandoned, and neither the slot nor the end of the process waits for it.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class SlotThread(Executor):
+    """One daemon thread that runs one call at a time.
+
+    :param name: of the thread, for people
+    :param at_exit: called on the thread before it ends
+    """
+
+    def __init__(self, name: str, at_exit: Callable[[], None]) -> None:
+        self._name = name
+        self._at_exit = at_exit
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._pending = 0
+        self._lock = threading.Lock()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call was submitted that did not end yet."""
+        return self._pending > 0
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Run ``fn`` on the thread, after what was submitted before."""
+        future: Future[T] = Future()
+
+        def call() -> None:
+            try:
+                if future.set_running_or_notify_cancel():
+                    try:
+                        result = fn(*args, **kwargs)
+                    except BaseException as error:  # noqa: BLE001  # it belongs to the caller
+                        future.set_exception(error)
+                    else:
+                        future.set_result(result)
+            finally:
+                with self._lock:
+                    self._pending -= 1
+
+        with self._lock:
+            self._pending += 1
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                self._thread.start()
+        self._calls.put(call)
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the thread after its last call. Calls after this are never run."""
+        thread = self._thread
+        if thread is not None:
+            self._calls.put(None)
+            if wait and thread is not threading.current_thread():
+                thread.join()
+
+    def _run(self) -> None:
+        while (call := self._calls.get()) is not None:
+            call()
+        self._at_exit()
+
+
+class Slot:
+    """Room for one job at a time. Its thread is replaced when a job does not give it back."""
+
+    def __init__(self, number: int, at_thread_exit: Callable[[], None]) -> None:
+        self.number = number
+        self._at_thread_exit = at_thread_exit
+        self.abandoned = 0
+        self.thread = self._new_thread()
+
+    def abandon_if_busy(self) -> bool:
+        """Leave the thread to the call that it is stuck in. False: it was not busy."""
+        if not self.thread.busy:
+            return False
+        self.thread.shutdown(wait=False)
+        self.abandoned += 1
+        self.thread = self._new_thread()
+        return True
+
+    def close(self) -> None:
+        """End the thread; wait for it, as it has nothing left to do."""
+        self.thread.shutdown(wait=not self.thread.busy)
+
+    def _new_thread(self) -> SlotThread:
+        return SlotThread(f"soniq-slot-{self.number}", self._at_thread_exit)
