@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 from soniq.errors import NotConfigured
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from soniq.app import Soniq
 
 _default: Soniq | None = None
-_override: ContextVar[Soniq | None] = ContextVar("soniq_app", default=None)
 
 
 def set_default_app(app: Soniq | None) -> None:
@@ -38,23 +36,23 @@ def get_default_app() -> Soniq:
 
     :raises NotConfigured: nobody has set one
     """
-    app = _override.get() or _default
-    if app is None:
+    if _default is None:
         raise NotConfigured(
             "no default app: in Django add 'soniq_django' to INSTALLED_APPS; "
             "elsewhere call soniq.configure(database_url=...)"
         )
-    return app
+    return _default
 
 
 @contextmanager
 def default_app(app: Soniq) -> Iterator[Soniq]:
-    """Within the block, shared jobs are enqueued to ``app``."""
-    token = _override.set(app)
+    """Within the block, shared jobs are enqueued to ``app``; in every thread, so it is for tests."""
+    before = _default
+    set_default_app(app)
     try:
         yield app
     finally:
-        _override.reset(token)
+        set_default_app(before)
 
 
 def _producer() -> Producer:

@@ -1,0 +1,35 @@
+"""The Django app: configured at start, finds the jobs of all other apps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import AppConfig
+from django.core.signals import setting_changed
+from django.utils.module_loading import autodiscover_modules
+from django.utils.translation import gettext_lazy as _
+
+
+class SoniqConfig(AppConfig):
+    """Reads ``settings.SONIQ`` and imports ``<app>.jobs`` from every installed app."""
+
+    name = "soniq_django"
+    label = "soniq_django"
+    verbose_name = _("Background jobs")
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Called by Django once all models are loaded."""
+        from soniq_django.conf import configure  # noqa: PLC0415  # needs the models
+
+        settings = configure()
+        autodiscover_modules(settings.jobs_module)
+        setting_changed.connect(_reconfigure, dispatch_uid="soniq_django")
+
+
+def _reconfigure(*, setting: str, **_kwargs: Any) -> None:
+    """Tests that override settings.SONIQ get an app that follows."""
+    if setting == "SONIQ":
+        from soniq_django.conf import configure  # noqa: PLC0415  # needs the models
+
+        configure()

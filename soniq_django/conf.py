@@ -1,0 +1,79 @@
+"""``settings.SONIQ``: checked once, turned into the default app."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+
+from soniq import ConfigurationError, Soniq, get_default_app, set_default_app
+from soniq.settings import Settings, check_known
+
+_CORE = {field.name.upper(): field.name for field in fields(Settings)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DjangoSettings:
+    """``settings.SONIQ``, checked."""
+
+    core: dict[str, Any]  # keywords of Soniq
+    database: str | None = None  # alias that holds the tables; None = the router's choice
+    jobs_module: str = "jobs"  # imported from every installed app
+
+
+def read_settings() -> DjangoSettings:
+    """Check ``settings.SONIQ``.
+
+    :raises ImproperlyConfigured: a key is unknown, a value impossible, or two contradict each other
+    """
+    values = getattr(django_settings, "SONIQ", {})
+    if not isinstance(values, Mapping):
+        raise ImproperlyConfigured(f"SONIQ is {values!r}: give a dict of settings")
+    try:
+        check_known(values, [*_CORE, "DATABASE", "JOBS_MODULE"], what="key in settings.SONIQ:")
+        core = {_CORE[key]: value for key, value in values.items() if key in _CORE}
+        Settings.from_mapping(core)
+    except ConfigurationError as error:
+        raise ImproperlyConfigured(_in_upper_case(str(error))) from None
+    database = values.get("DATABASE")
+    if database is not None and database not in django_settings.DATABASES:
+        known = ", ".join(django_settings.DATABASES)
+        raise ImproperlyConfigured(
+            f"SONIQ['DATABASE'] is {database!r}, which DATABASES does not have; it has: {known}"
+        )
+    jobs_module = values.get("JOBS_MODULE", "jobs")
+    if not isinstance(jobs_module, str) or not jobs_module.isidentifier():
+        raise ImproperlyConfigured(
+            f"SONIQ['JOBS_MODULE'] is {jobs_module!r}: give the name of a module, such as 'jobs'"
+        )
+    return DjangoSettings(core=core, database=database, jobs_module=jobs_module)
+
+
+def configure() -> DjangoSettings:
+    """Make the app that ``settings.SONIQ`` describes, and make it the default one."""
+    from soniq_django.backend import DjangoBackend  # noqa: PLC0415  # needs the models
+    from soniq_django.connections import DjangoEnvironment  # noqa: PLC0415  # as above
+
+    settings = read_settings()
+    app = Soniq(
+        backend=DjangoBackend(settings.database),
+        environment=DjangoEnvironment(),
+        **settings.core,
+    )
+    set_default_app(app)
+    return settings
+
+
+def current_app() -> Soniq:
+    """The default app; what ``from soniq_django import soniq`` gives."""
+    return get_default_app()
+
+
+def _in_upper_case(message: str) -> str:
+    """The message with the names of settings as ``settings.SONIQ`` writes them."""
+    for upper, lower in sorted(_CORE.items(), key=lambda pair: -len(pair[1])):
+        message = message.replace(lower, upper)
+    return message if message.startswith("unknown") else f"settings.SONIQ: {message}"
