@@ -35,7 +35,15 @@ class Keeper:
         # The locale is fixed because initdb refuses to start with a LANG that the machine does not have.
         environment = os.environ | {"TMPDIR": str(directory), "LC_ALL": "C"}
         self._process = subprocess.Popen(
-            [sys.executable, "-P", __file__, str(directory), *(["--postgres"] if postgres else [])],
+            [
+                sys.executable,
+                "-P",
+                "-W",
+                "ignore",
+                __file__,
+                str(directory),
+                *(["--postgres"] if postgres else []),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
