@@ -125,6 +125,12 @@ def documents() -> list[Path]:
     return [path for path in tops if path.exists()] + sorted((ROOT / "docs").rglob("*.md"))
 
 
+def command(name: str) -> str:
+    """The shell command that README prints under this name."""
+    (code,) = [block.code for block in blocks_of(ROOT / "README.md") if block.command == name]
+    return code
+
+
 def run_blocks(blocks: list[Block]) -> int:
     """Executes the Python blocks that are not skipped; how many that were. Tracebacks name file and line."""
     namespace = {"__name__": "__main__"}
