@@ -1,4 +1,4 @@
-"""Modules that decide have no clock and no dice of their own. import-linter holds their imports; this, their calls."""
+"""Modules that decide have no clock and no dice: import-linter holds their imports, this file their calls."""
 
 import ast
 
