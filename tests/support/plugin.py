@@ -1,0 +1,57 @@
+"""Pytest plugin of this repository's own tests: gives the run its databases and takes them away.
+
+Loaded with `-p`, because pytest-django reads the settings before any conftest is imported.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.support.databases import BadVendorsError, chosen_vendors, missing_reason
+from tests.support.keeper import Keeper
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Runs once per run: xdist workers find SONIQ_TEST_RUN set and keep what they were given."""
+    if "SONIQ_TEST_RUN" in os.environ:
+        return
+    try:
+        vendors = chosen_vendors()
+    except BadVendorsError as error:
+        raise pytest.UsageError(str(error)) from None
+    run = Path(tempfile.mkdtemp(prefix="soniq-"))
+    keeper = Keeper(run, postgres="postgres" in vendors and not os.environ.get("SONIQ_TEST_DATABASE_URL"))
+    early_config.add_cleanup(keeper.stop)
+    _set_until_end(early_config, "SONIQ_TEST_RUN", str(run))
+    if keeper.url:
+        _set_until_end(early_config, "SONIQ_TEST_DATABASE_URL", keeper.url)
+    if keeper.error:
+        _set_until_end(early_config, "SONIQ_TEST_NO_POSTGRES", f"cannot start PostgreSQL: {keeper.error}")
+    if reason := missing_reason(vendors[0]):
+        raise pytest.UsageError(f"{vendors[0]} is the default database of this run, but: {reason}")
+
+
+def _set_until_end(config: pytest.Config, name: str, value: str) -> None:
+    os.environ[name] = value
+    config.add_cleanup(lambda: os.environ.pop(name, None))
+
+
+def pytest_report_header() -> list[str]:
+    """Names every vendor asked for, and why one is missing."""
+    return [f"soniq: {vendor}: {_describe(vendor)}" for vendor in chosen_vendors()]
+
+
+def _describe(vendor: str) -> str:
+    if reason := missing_reason(vendor):
+        return f"SKIPPED, {reason}"
+    if vendor == "sqlite":
+        import sqlite3
+
+        return f"{sqlite3.sqlite_version}, files in {os.environ['SONIQ_TEST_RUN']}"
+    import psycopg
+
+    with psycopg.connect(os.environ["SONIQ_TEST_DATABASE_URL"]) as connection:
+        return f"{connection.info.parameter_status('server_version')} at {connection.info.host}"
