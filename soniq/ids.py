@@ -45,13 +45,19 @@ class UUID7Factory:
         return uuid.UUID(int=(high << 80) | (0x7 << 76) | (rand_a << 64) | (0b10 << 62) | rand_b)
 
     def after_fork(self) -> None:
-        """Forget the last id: a child that counted on from it would repeat its parent's ids."""
+        """A fork may copy a held lock; and a child that counted on would repeat its parent's ids."""
         self._lock = threading.Lock()
+        self._last = 0
 
 
-uuid7 = UUID7Factory()
+_factory = UUID7Factory()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=uuid7.after_fork)
+    os.register_at_fork(after_in_child=_factory.after_fork)
+
+
+def uuid7() -> uuid.UUID:
+    """A new id, later than all that this process made before."""
+    return _factory()
 
 
 def is_job_id(value: str) -> bool:

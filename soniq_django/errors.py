@@ -1,0 +1,59 @@
+"""One map from what Django's databases raise to what Soniq raises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connections
+
+from soniq.errors import BackendConflict, BackendUnavailable
+
+_CONFLICTS = {"40001", "40P01"}  # serialization failure, deadlock
+_READ_ONLY = {"25006"}  # a standby after a failover: drop the connection and ask for the primary
+_MISSING_TABLE = ("no such table: soniq_", 'relation "soniq_')
+
+
+@contextmanager
+def translated(alias: str, inner: AbstractContextManager[object] | None = None) -> Iterator[None]:
+    """Run the block, within ``inner``; raise Soniq's errors for the database's.
+
+    A connection that broke is closed, so that the next call opens a new one.
+
+    :raises BackendUnavailable: the database cannot be reached or refuses to write
+    :raises BackendConflict: it gave up the transaction; doing it again may work
+    """
+    try:
+        with inner or nullcontext():
+            yield
+    except (OperationalError, InterfaceError) as error:
+        _drop_if_broken(alias)
+        if _sqlstate(error) in _CONFLICTS:
+            raise BackendConflict(f"{alias}: {_line(error)}") from error
+        raise BackendUnavailable(f"{alias}: {_line(error)}{_hint(error)}") from error
+    except DatabaseError as error:
+        if _sqlstate(error) in _READ_ONLY:
+            connections[alias].close()
+            raise BackendUnavailable(f"{alias}: {_line(error)}") from error
+        if _hint(error):
+            raise BackendUnavailable(f"{alias}: {_line(error)}{_hint(error)}") from error
+        raise
+
+
+def _drop_if_broken(alias: str) -> None:
+    connection = connections[alias]
+    if not connection.in_atomic_block:
+        connection.close_if_unusable_or_obsolete()
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    return getattr(error.__cause__, "sqlstate", None)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _hint(error: BaseException) -> str:
+    text = str(error)
+    return "; run manage.py migrate" if any(part in text for part in _MISSING_TABLE) else ""
