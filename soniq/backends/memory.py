@@ -18,7 +18,13 @@ from typing import ParamSpec, TypeVar
 from soniq.backends.stored import decoded
 from soniq.errors import BackendError
 from soniq.jobs import Claim, JobStatus, NewJob, WorkerInfo
-from soniq.records import DeadLetter, DeadLetterFilter, DeadLetterStats, Job, WorkerRecord
+from soniq.records import (
+    DeadLetter,
+    DeadLetterFilter,
+    DeadLetterStats,
+    Job,
+    WorkerRecord,
+)
 from soniq.transitions import Change
 
 P = ParamSpec("P")

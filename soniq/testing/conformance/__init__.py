@@ -1,0 +1,49 @@
+"""The storage contract as a test suite.
+
+Subclass it in a test module and give it a store::
+
+    class TestMyBackend(BackendConformance):
+        @pytest.fixture
+        def backend(self, tmp_path):
+            backend = MyBackend(tmp_path / "jobs.db")
+            backend.setup()
+            yield backend
+            backend.close()
+
+The fixture ``backend`` gives a store that is set up and empty. What a store cannot do it says by its
+flags; the tests of it are then skipped with the reason. Three hooks can be overridden, see
+:class:`~soniq.testing.conformance.support.Conformance`: ``open_backend`` (needed with
+``supports_processes``), ``rolled_back`` (needed with ``supports_transactions``) and ``broken_job``.
+
+The tests wait for the store's own clock, not for a fake one, and never longer than they must.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+SUBJECTS = ("apply", "claim", "dead_letters", "enqueue", "liveness", "races", "reading", "support")
+pytest.register_assert_rewrite(*(f"soniq.testing.conformance.{name}" for name in SUBJECTS))
+
+from soniq.testing.conformance.apply import ApplyConformance  # noqa: E402
+from soniq.testing.conformance.claim import ClaimConformance  # noqa: E402
+from soniq.testing.conformance.dead_letters import DeadLetterConformance  # noqa: E402
+from soniq.testing.conformance.enqueue import EnqueueConformance  # noqa: E402
+from soniq.testing.conformance.liveness import LivenessConformance  # noqa: E402
+from soniq.testing.conformance.races import RaceConformance  # noqa: E402
+from soniq.testing.conformance.reading import ReadingConformance  # noqa: E402
+
+
+class BackendConformance(
+    EnqueueConformance,
+    ClaimConformance,
+    ApplyConformance,
+    LivenessConformance,
+    ReadingConformance,
+    DeadLetterConformance,
+    RaceConformance,
+):
+    """Every guarantee of :class:`soniq.backend.StorageBackend`."""
+
+
+__all__ = ["BackendConformance"]
