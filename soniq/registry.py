@@ -108,7 +108,7 @@ class Registry:
                 f"the job name {name!r} is taken by {default_name(taken.fn)}; "
                 f"give {default_name(fn)} another name="
             )
-        task = Task(
+        task: Task[P, R] = Task(
             fn,
             name=name,
             options=JobOptions.from_keywords(cast("JobKeywords", keywords)),

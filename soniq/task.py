@@ -217,7 +217,7 @@ class Task(Generic[P, R]):
         :param scheduled_at: not before: an aware datetime, or from now a timedelta or seconds
         :param dedup_key: while a job of this name with this key is live, another is not stored
         """
-        given = {
+        given: dict[str, Any] = {
             "queue": queue,
             "priority": priority,
             "scheduled_at": scheduled_at,
