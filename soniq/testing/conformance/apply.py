@@ -1,3 +1,4 @@
+# ruff: noqa: S101, PLR2004  (these are tests)
 """Apply: the seven verbs, and the guard that each stands behind."""
 
 from __future__ import annotations
@@ -223,9 +224,7 @@ class ApplyConformance(Conformance):
         assert backend.queue_stats()["total"] == 0
 
     @each_outcome
-    def test_a_change_applies_once(
-        self, backend: StorageBackend, outcome: Callable[[Claim], Change]
-    ) -> None:
+    def test_a_change_applies_once(self, backend: StorageBackend, outcome: Callable[[Claim], Change]) -> None:
         """Saying the same again, after an answer was lost, changes nothing."""
         change = outcome(claimed(backend))
         assert backend.apply([change]) == [True]

@@ -1,3 +1,4 @@
+# ruff: noqa: S101  (these are tests)
 """What the tests of all subjects share: the hooks, and short words for common steps."""
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from soniq.transitions import Change, bury
 
 T = TypeVar("T")
 
+# ruff: noqa: RUF001  (letters that look like others are the point)
 # JSON texts that have been known to come back changed.
 PAYLOADS = {
     "empty": "{}",
@@ -70,6 +72,7 @@ def new_job(**fields: Any) -> NewJob:
 
 
 def new_jobs(count: int, **fields: Any) -> list[NewJob]:
+    """``count`` jobs of the same kind."""
     return [new_job(**fields) for _ in range(count)]
 
 
@@ -87,6 +90,7 @@ def new_worker(backend: StorageBackend, **fields: Any) -> str:
 
 
 def enqueue_one(backend: StorageBackend, **fields: Any) -> str:
+    """Enqueue one job; return the id that the store answers."""
     [job_id] = backend.enqueue([new_job(**fields)])
     return job_id
 
@@ -125,24 +129,29 @@ def written(backend: StorageBackend, change: Change) -> Job:
 
 
 def stored(backend: StorageBackend, job_id: str) -> Job:
+    """The job as the store has it; it must be there."""
     job = backend.get_job(job_id)
     assert job is not None
     return job
 
 
 def ids_of(claims: Iterable[Claim]) -> list[str]:
+    """The ids of the claimed jobs, in their order."""
     return [claim.job_id for claim in claims]
 
 
 def flat(lists: Iterable[Iterable[T]]) -> list[T]:
+    """The items of all lists, in their order."""
     return [item for one in lists for item in one]
 
 
 def hours_from_now(hours: float) -> datetime:
+    """An instant by this machine's clock; far enough from now not to depend on it."""
     return datetime.now(tz=UTC) + timedelta(hours=hours)
 
 
 def seconds_between(earlier: datetime | None, later: datetime | None) -> float:
+    """How much later; both instants must be set."""
     assert earlier is not None
     assert later is not None
     return (later - earlier).total_seconds()
