@@ -41,9 +41,7 @@ class Registry:
     def job(
         self, fn: None = None, /, **options: Unpack[JobKeywords]
     ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
-    def job(
-        self, fn: Callable[..., Any] | None = None, /, **options: Unpack[JobKeywords]
-    ) -> Any:
+    def job(self, fn: Callable[..., Any] | None = None, /, **options: Unpack[JobKeywords]) -> Any:
         """Make a function a job. Bare (``@job``) or with options (``@job(queue="emails")``).
 
         :raises InvalidJob: an option is impossible, or the name is taken by another function
