@@ -88,9 +88,7 @@ def test_sigterm_lets_running_jobs_finish(app: Soniq, start, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("job", [wait_for, await_for], ids=["sync", "async"])
-def test_what_does_not_finish_in_time_is_given_back(
-    app: Soniq, start, tmp_path: Path, job
-) -> None:
+def test_what_does_not_finish_in_time_is_given_back(app: Soniq, start, tmp_path: Path, job) -> None:
     """After the shutdown timeout a job is queued again, its attempt not used; the process leaves."""
     started = tmp_path / "started"
     held = job.enqueue(started=str(started), proceed=str(tmp_path / "never"))
