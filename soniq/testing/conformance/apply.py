@@ -16,6 +16,7 @@ from soniq.testing.conformance.support import (
     Conformance,
     claimed,
     enqueue_one,
+    exactly,
     new_id,
     new_jobs,
     new_worker,
@@ -78,14 +79,14 @@ class ApplyConformance(Conformance):
         """What the handler returned is what a reader gets, to the type."""
         job = written(backend, succeed(claimed(backend), result_json=text, ttl=60))
 
-        assert repr(job.result) == repr(json.loads(text))
+        assert exactly(job.result) == exactly(json.loads(text))
 
     @pytest.mark.parametrize("text", ["null", "false", "0", '""', "[]", '"text"', "1.5"])
     def test_results_need_not_be_objects(self, backend: StorageBackend, text: str) -> None:
         """Any JSON value is a result."""
         job = written(backend, succeed(claimed(backend), result_json=text, ttl=60))
 
-        assert repr(job.result) == repr(json.loads(text))
+        assert exactly(job.result) == exactly(json.loads(text))
 
     def test_retry_queues_a_job_after_its_delay(self, backend: StorageBackend) -> None:
         """The error is kept, the attempt stays counted, the delay counts from now."""

@@ -18,6 +18,7 @@ from soniq.testing.conformance.support import (
     buried,
     claimed,
     enqueue_one,
+    exactly,
     new_id,
     new_job,
     seconds_between,
@@ -131,7 +132,7 @@ class DeadLetterConformance(Conformance):
         """A replay needs them exactly."""
         dead = buried(backend, args_json=text)
 
-        assert repr(letter_of(backend, dead).args) == repr(json.loads(text))
+        assert exactly(letter_of(backend, dead).args) == exactly(json.loads(text))
 
     def test_a_moved_job_is_in_one_table_only(self, backend: StorageBackend) -> None:
         """The move is one step: out of the jobs, into the dead letters."""
