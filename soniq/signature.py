@@ -62,7 +62,7 @@ class Signature:
         return named
 
     def call_arguments(
-        self, stored: Mapping[str, JSON], context: JobContext
+        self, stored: Mapping[str, JSON], context: Callable[[], JobContext]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Positional and keyword arguments of the handler for a stored job.
 
@@ -76,9 +76,9 @@ class Signature:
             positional = []
         if self.context_name is not None:
             if self.context_name in self._positional_only:
-                positional.insert(self._positional_only.index(self.context_name), context)
+                positional.insert(self._positional_only.index(self.context_name), context())
             else:
-                kwargs[self.context_name] = context
+                kwargs[self.context_name] = context()
         return tuple(positional), kwargs
 
     def _fits(self, kwargs: Mapping[str, Any]) -> bool:
