@@ -1,0 +1,110 @@
+"""How values look. Everything that comes from a job is escaped here."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.utils.formats import localize
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+from django.utils.timesince import timesince
+from django.utils.timezone import template_localtime
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from soniq.jobs import DeadLetterReason
+from soniq_django.conf import current_app
+
+REASONS = {
+    DeadLetterReason.MAX_RETRIES_EXCEEDED: gettext_lazy("retries used up"),
+    DeadLetterReason.PERMANENT_FAILURE: gettext_lazy("permanent failure"),
+    DeadLetterReason.JOB_NOT_FOUND: gettext_lazy("job not found"),
+    DeadLetterReason.INVALID_ARGUMENTS: gettext_lazy("invalid arguments"),
+    DeadLetterReason.TIMEOUT: gettext_lazy("timeout"),
+    DeadLetterReason.WORKER_LOST: gettext_lazy("worker lost"),
+}
+LINE = 110  # characters of an error in a list
+JUST_NOW = timedelta(minutes=1)
+
+
+def badge(kind: str, text: object) -> SafeString:
+    """A coloured label. The colour says nothing that the text does not."""
+    return format_html('<span class="soniq-badge soniq-{}">{}</span>', kind, text)
+
+
+def reason_badge(reason: str) -> SafeString:
+    """Why a job gave up; a reason that is not known here is shown as it is stored."""
+    labels: dict[str, Any] = {str(known): label for known, label in REASONS.items()}
+    return badge(reason, labels.get(reason, reason))
+
+
+def short_id(value: UUID) -> SafeString:
+    """The end of an id, which tells ids of the same minute apart; the whole of it as tooltip."""
+    return format_html('<code title="{}">…{}</code>', value, value.hex[-8:])
+
+
+def job_name(name: str) -> str | SafeString:
+    """The name, with a note if no code answers to it here."""
+    if current_app().registry.find(name) is not None:
+        return name
+    return format_html(
+        '{} <span class="soniq-note">{}</span>',
+        name,
+        _("No job of this name is registered in this project."),
+    )
+
+
+def out_of(done: int, most: int) -> str:
+    """Such as "2 of 4"."""
+    return _("%(done)d of %(most)d") % {"done": done, "most": most}
+
+
+def ago(value: datetime, *, now: datetime) -> SafeString:
+    """Such as "5 minutes ago", the exact time as tooltip."""
+    if now - value < JUST_NOW:
+        text = _("just now")
+    else:
+        text = _("%(time)s ago") % {"time": timesince(value, now, depth=1)}
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        value.isoformat(),
+        localize(template_localtime(value)),
+        text,
+    )
+
+
+def pretty_json(value: Any) -> SafeString:
+    """JSON over several lines."""
+    return _scrollable(as_json(value))
+
+
+def as_json(value: Any) -> str:
+    """JSON over several lines, as text that can be edited."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def error(text: str) -> SafeString:
+    """The last line, which says what went wrong, above the whole."""
+    line = headline(text)
+    if line == text.strip():
+        return format_html('<strong class="soniq-error">{}</strong>', line)
+    return format_html('<strong class="soniq-error">{}</strong>{}', line, _scrollable(text))
+
+
+def headline(text: str) -> str:
+    """The last line of an error."""
+    return text.rstrip().rpartition("\n")[2].strip()
+
+
+def one_line(text: str) -> str:
+    """The last line of an error, cut to fit a list."""
+    return Truncator(headline(text)).chars(LINE)
+
+
+def _scrollable(text: str) -> SafeString:
+    # tabindex: without it the keyboard cannot scroll there.
+    return format_html('<pre class="soniq-text" tabindex="0">{}</pre>', text)
