@@ -57,14 +57,11 @@ class Settings:
             _seconds("job_timeout", self.job_timeout, positive=True)
         if self.enqueue_validation not in ("strict", "warn", "none"):
             raise ConfigurationError(
-                f"enqueue_validation is {self.enqueue_validation!r}: "
-                "give 'strict', 'warn' or 'none'"
+                f"enqueue_validation is {self.enqueue_validation!r}: give 'strict', 'warn' or 'none'"
             )
         if self.queues is not None:
             if isinstance(self.queues, str):
-                raise ConfigurationError(
-                    f"queues is the string {self.queues!r}: give a list of names"
-                )
+                raise ConfigurationError(f"queues is the string {self.queues!r}: give a list of names")
             object.__setattr__(self, "queues", check_queues(self.queues))
         if 3 * self.heartbeat_interval > self.dead_after:
             raise ConfigurationError(
