@@ -59,9 +59,10 @@ class DeadLetterAdmin(TableAdmin):
 
     def for_list(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """The rows, each with the end of its error only: a whole one may take 32 KiB."""
-        return super().for_list(rows).annotate(error_tail=Right("last_error", ERROR_TAIL))
+        listed: QuerySet[Any] = super().for_list(rows).annotate(error_tail=Right("last_error", ERROR_TAIL))
+        return listed
 
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:  # noqa: ARG002  # Django's signature
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """What there is to say about a dead letter; no empty headings."""
         groups: list[tuple[Any, Any]] = [
             (None, {"fields": ["id", "name", "reason", "queue", "priority", "tag_list"]}),
@@ -190,7 +191,7 @@ class DeadLetterAdmin(TableAdmin):
             "form": form,
             "media": self.media + form.media,
         }
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]  # as Django's own pages do
+        request.current_app = self.admin_site.name  # as Django's own pages do
         return TemplateResponse(request, "admin/soniq_django/deadletterjob/replay.html", context)
 
     def _report(

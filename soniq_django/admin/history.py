@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.db.models import Model
@@ -13,8 +14,8 @@ def note(request: HttpRequest, rows: Sequence[Model], message: str) -> None:
     """Note in the history of each row what the user did to it."""
     if rows:
         LogEntry.objects.log_actions(
-            user_id=request.user.pk,
-            queryset=rows,  # type: ignore[arg-type]  # it is iterated, no more; Django passes lists too
+            user_id=cast("int", request.user.pk),  # nobody gets here without having logged in
+            queryset=rows,
             action_flag=CHANGE,
             change_message=message,
         )

@@ -55,7 +55,7 @@ class JobAdmin(TableAdmin):
     unlisted = ("args", "last_error", "result")
     actions = ("cancel_selected",)
 
-    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:  # noqa: ARG002  # Django's signature
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         """What there is to say about a job; no empty headings."""
         groups: list[tuple[Any, Any]] = [
             (None, {"fields": ["id", "name", "status_badge", "queue", "priority"]}),
@@ -226,6 +226,6 @@ class JobAdmin(TableAdmin):
         """The page of the dead letter that the job became; None if it did not, or may not be seen."""
         if job_id is None or self.get_queryset(request).filter(pk=job_id).exists():
             return None
-        if not DeadLetterJob._default_manager.using(database()).filter(pk=job_id).exists():
+        if not DeadLetterJob.objects.using(database()).filter(pk=job_id).exists():
             return None
         return url_to_look_at(request, self.admin_site, DeadLetterJob, job_id)

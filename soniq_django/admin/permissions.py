@@ -11,7 +11,7 @@ from django.urls import reverse
 
 def may(request: HttpRequest, verb: str, model: type[Model]) -> bool:
     """Whether the user has the permission ``verb`` (such as "cancel") on the model."""
-    meta = model._meta
+    meta = model._meta  # noqa: SLF001  # Django's documented API
     return request.user.has_perm(f"{meta.app_label}.{get_permission_codename(verb, meta)}")
 
 
@@ -21,5 +21,6 @@ def url_to_look_at(request: HttpRequest, site: AdminSite, model: type[Model], pk
         return None
     if not site.get_model_admin(model).has_view_permission(request):
         return None
-    name = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
+    meta = model._meta  # noqa: SLF001  # as above
+    name = f"admin:{meta.app_label}_{meta.model_name}_change"
     return reverse(name, args=[pk], current_app=site.name)

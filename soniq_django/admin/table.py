@@ -32,13 +32,15 @@ class TableAdmin(ModelAdmin):
     unlisted: tuple[str, ...] = ()  # columns too big to be read for a list
 
     class Media:
+        """The colours of badges, and frames around long texts."""
+
         css = {"all": ["soniq_django/admin.css"]}
 
-    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002  # Django's signature
+    def has_add_permission(self, request: HttpRequest) -> bool:
         """Never: jobs are added by enqueueing them."""
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002  # as above
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Never: state is written by the backend."""
         return False
 
@@ -50,7 +52,7 @@ class TableAdmin(ModelAdmin):
         """The rows with what their list shows."""
         return rows.defer(*self.unlisted)
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[TableChangeList]:  # noqa: ARG002  # Django's signature
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[TableChangeList]:
         """See :class:`TableChangeList`."""
         return TableChangeList
 
@@ -63,22 +65,24 @@ class TableAdmin(ModelAdmin):
             return queryset.filter(pk=job_id), False
         return super().get_search_results(request, queryset, search_term)
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse | None:
         """Run an action. "Select all" means the rows that the list pages through, as its counter says."""
         if request.POST.get("select_across") == "1":
             ids = list(queryset.values_list("pk", flat=True)[:REACH])
             queryset = queryset.filter(pk__in=ids)
-        return super().response_action(request, queryset)
+        return super().response_action(request, queryset, *args, **kwargs)
 
     def gone(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """The answer to a button on the page of a row that was deleted meanwhile."""
         name = self.opts.verbose_name
-        text = _("There is no %(name)s with the ID “%(id)s” any more.")  # noqa: RUF001  # as in Django's messages
+        text = _("There is no %(name)s with the ID “%(id)s” any more.")
         self.message_user(request, text % {"name": name, "id": object_id}, messages.WARNING)
         return HttpResponseRedirect(self.url("changelist"))
 
     def url(self, page: str, *args: object) -> str:
-        """The address of a page of this admin: "changelist", "change" …"""
+        """The address of a page of this admin: "changelist", "change" and so on."""
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}_{page}"
         return reverse(name, args=args, current_app=self.admin_site.name)
 

@@ -5,8 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import BooleanField, Count, ExpressionWrapper, IntegerField, OuterRef, Q, QuerySet
-from django.db.models import Subquery
+from django.db.models import (
+    BooleanField,
+    Count,
+    ExpressionWrapper,
+    IntegerField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+)
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils import timezone
@@ -33,16 +41,16 @@ class WorkerAdmin(TableAdmin):
     fields = ("id", "hostname", "pid", "state", "slots", "served", "started_at", "last_heartbeat_at")
     readonly_fields = fields
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:  # noqa: ARG002  # Django's signature
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Never: workers deregister themselves, and maintenance forgets those that died."""
         return False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """The workers, each with whether it is alive by the database's clock, and with its load."""
         silent_since = from_now(-current_app().settings.dead_after)
-        held = Job._default_manager.filter(worker_id=OuterRef("pk"), status=Job.Status.PROCESSING)
+        held = Job.objects.filter(worker_id=OuterRef("pk"), status=Job.Status.PROCESSING)
         counted = held.order_by().values("worker_id").annotate(count=Count("pk")).values("count")
-        return (
+        workers: QuerySet[Any] = (
             super()
             .get_queryset(request)
             .annotate(
@@ -50,6 +58,7 @@ class WorkerAdmin(TableAdmin):
                 held=Coalesce(Subquery(counted, output_field=IntegerField()), 0),
             )
         )
+        return workers
 
     @admin.display(description=_("state"))
     def state(self, worker: Any) -> SafeString:
