@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import AdminForm
 from django.contrib.admin.utils import flatten_fieldsets, unquote
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -30,7 +31,7 @@ from soniq_django.admin.table import TableAdmin
 from soniq_django.conf import current_app
 from soniq_django.models import DeadLetterJob, Job
 
-ERROR_TAIL = 400  # characters of an error that a list reads; it shows the last line of them
+ERROR_TAIL = 2000  # characters of an error that a list reads; it shows the last line of them
 REFUSALS = 10  # that are told one by one
 
 
@@ -41,12 +42,12 @@ class DeadLetterAdmin(TableAdmin):
     list_display = (
         "short_id",
         "job_name",
-        "queue",
         "reason",
+        "error_line",
+        "queue",
         "attempts_of",
         "gave_up",
         "resurrection_count",
-        "error_line",
     )
     list_display_links = ("short_id", "job_name")
     list_filter = (ReasonFilter, QueueFilter, JobNameFilter, ReplayedFilter)
@@ -101,12 +102,13 @@ class DeadLetterAdmin(TableAdmin):
     @admin.display(description=_("gave up"), ordering="moved_to_dead_letter_at")
     def gave_up(self, letter: DeadLetterJob) -> SafeString:
         """How long ago the job gave up."""
-        return formatting.ago(letter.moved_to_dead_letter_at, now=timezone.now())
+        return formatting.when(letter.moved_to_dead_letter_at, now=timezone.now())
 
     @admin.display(description=_("error"), empty_value="")
     def error_line(self, letter: Any) -> str:
         """The last line of the error."""
-        return formatting.one_line(letter.error_tail or "")
+        tail = letter.error_tail or ""
+        return formatting.one_line(tail, is_cut=len(tail) == ERROR_TAIL)
 
     @admin.display(description=_("job"))
     def name(self, letter: DeadLetterJob) -> str | SafeString:
@@ -124,9 +126,9 @@ class DeadLetterAdmin(TableAdmin):
         return formatting.error(letter.last_error or "")
 
     @admin.display(description=_("tags"))
-    def tag_list(self, letter: DeadLetterJob) -> str:
+    def tag_list(self, letter: DeadLetterJob) -> str | None:
         """The tags."""
-        return ", ".join(str(tag) for tag in letter.tags)
+        return ", ".join(str(tag) for tag in letter.tags) or None
 
     # -- replaying
 
@@ -186,9 +188,11 @@ class DeadLetterAdmin(TableAdmin):
             "title": gettext("Replay dead letter"),
             "subtitle": str(letter),
             "opts": self.opts,
-            "letter": letter,
-            "name": formatting.job_name(letter.job_name),
-            "form": form,
+            "original": letter,
+            "has_view_permission": True,
+            "code_note": formatting.code_note(letter.job_name),
+            "adminform": AdminForm(cast("Any", form), [(None, {"fields": list(form.fields)})], {}),
+            "errors": form.errors,
             "media": self.media + form.media,
         }
         request.current_app = self.admin_site.name  # as Django's own pages do

@@ -26,7 +26,7 @@ REASONS = {
     DeadLetterReason.TIMEOUT: gettext_lazy("timeout"),
     DeadLetterReason.WORKER_LOST: gettext_lazy("worker lost"),
 }
-LINE = 110  # characters of an error in a list
+LINE = 100  # characters of an error in a list
 JUST_NOW = timedelta(minutes=1)
 
 
@@ -43,18 +43,21 @@ def reason_badge(reason: str) -> SafeString:
 
 def short_id(value: UUID) -> SafeString:
     """The end of an id, which tells ids of the same minute apart; the whole of it as tooltip."""
-    return format_html('<code title="{}">…{}</code>', value, value.hex[-8:])
+    return format_html('<code class="soniq-id" title="{}">…{}</code>', value, value.hex[-8:])
 
 
 def job_name(name: str) -> str | SafeString:
     """The name, with a note if no code answers to it here."""
+    note = code_note(name)
+    return name if note is None else format_html("{} {}", name, note)
+
+
+def code_note(name: str) -> SafeString | None:
+    """A note that no code answers to the name here; None if some does."""
     if current_app().registry.find(name) is not None:
-        return name
-    return format_html(
-        '{} <span class="soniq-note">{}</span>',
-        name,
-        _("No job of this name is registered in this project."),
-    )
+        return None
+    text = _("No job of this name is registered in this project.")
+    return format_html('<span class="soniq-note">{}</span>', text)
 
 
 def out_of(done: int, most: int) -> str:
@@ -62,10 +65,12 @@ def out_of(done: int, most: int) -> str:
     return _("%(done)d of %(most)d") % {"done": done, "most": most}
 
 
-def ago(value: datetime, *, now: datetime) -> SafeString:
-    """Such as "5 minutes ago", the exact time as tooltip."""
-    if now - value < JUST_NOW:
+def when(value: datetime, *, now: datetime) -> SafeString:
+    """Such as "5 minutes ago" or "in 2 hours", the exact time as tooltip."""
+    if abs(now - value) < JUST_NOW:
         text = _("just now")
+    elif value > now:
+        text = _("in %(time)s") % {"time": timesince(now, value, depth=1)}
     else:
         text = _("%(time)s ago") % {"time": timesince(value, now, depth=1)}
     return format_html(
@@ -99,9 +104,12 @@ def headline(text: str) -> str:
     return text.rstrip().rpartition("\n")[2].strip()
 
 
-def one_line(text: str) -> str:
-    """The last line of an error, cut to fit a list."""
-    return Truncator(headline(text)).chars(LINE)
+def one_line(tail: str, *, is_cut: bool) -> str:
+    """The last line of an error, or of its end, cut to fit a list."""
+    line = headline(tail)
+    if is_cut and "\n" not in tail.rstrip():
+        line = f"…{line}"
+    return Truncator(line).chars(LINE)
 
 
 def _scrollable(text: str) -> SafeString:

@@ -42,7 +42,7 @@ class JobAdmin(TableAdmin):
         "status_badge",
         "priority",
         "attempts_of",
-        "scheduled_at",
+        "scheduled",
         "created",
         "updated",
     )
@@ -105,15 +105,20 @@ class JobAdmin(TableAdmin):
         """Such as "2 of 4"."""
         return formatting.out_of(job.attempts, job.max_attempts)
 
+    @admin.display(description=_("scheduled"))
+    def scheduled(self, job: Job) -> SafeString:
+        """When the job may run, or was to run."""
+        return formatting.when(job.scheduled_at, now=timezone.now())
+
     @admin.display(description=_("created"))
     def created(self, job: Job) -> SafeString:
         """How long ago the job was enqueued."""
-        return formatting.ago(job.created_at, now=timezone.now())
+        return formatting.when(job.created_at, now=timezone.now())
 
     @admin.display(description=_("updated"))
     def updated(self, job: Job) -> SafeString:
         """How long ago the job's state changed."""
-        return formatting.ago(job.updated_at, now=timezone.now())
+        return formatting.when(job.updated_at, now=timezone.now())
 
     @admin.display(description=_("job"))
     def name(self, job: Job) -> str | SafeString:

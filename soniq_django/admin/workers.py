@@ -80,4 +80,4 @@ class WorkerAdmin(TableAdmin):
     @admin.display(description=_("last heartbeat"))
     def beat(self, worker: Worker) -> SafeString:
         """How long ago the worker was last heard of."""
-        return formatting.ago(worker.last_heartbeat_at, now=timezone.now())
+        return formatting.when(worker.last_heartbeat_at, now=timezone.now())

@@ -118,7 +118,7 @@ def test_form_starts_with_what_the_job_died_with(admin_client):
     """Sending it as it is replays the job unchanged."""
     letter = dead(args={"order_id": 1, "né": ["ü"]}, priority=7)
 
-    form = admin_client.get(page("deadletterjob", "replay", letter.pk)).context["form"]
+    form = admin_client.get(page("deadletterjob", "replay", letter.pk)).context["adminform"].form
 
     assert json.loads(form["args"].initial) == {"order_id": 1, "né": ["ü"]}
     assert "né" in form["args"].initial
@@ -175,7 +175,7 @@ def test_arguments_that_cannot_be_are_refused_at_the_field(admin_client, text, c
     response = replay(admin_client, letter, args=text)
 
     assert response.status_code == 200
-    form = response.context["form"]
+    form = response.context["adminform"].form
     (error,) = form.errors["args"]
     assert complaint in error
     assert form["args"].value() == text
@@ -201,7 +201,7 @@ def test_other_values_that_cannot_be_are_refused_at_their_field(admin_client, fi
 
     response = replay(admin_client, letter, **{field: value})
 
-    assert list(response.context["form"].errors) == [field]
+    assert list(response.context["adminform"].form.errors) == [field]
     assert untouched(letter)
 
 
@@ -225,7 +225,7 @@ def test_replay_of_a_job_whose_code_was_deleted_says_so(admin_client):
     assert note in admin_client.get(page("deadletterjob", "replay", letter.pk)).text
     response = replay(admin_client, letter)
 
-    (error,) = response.context["form"].non_field_errors()
+    (error,) = response.context["adminform"].form.non_field_errors()
     assert "no job named 'shop.send_reciept'" in error
     assert "did you mean 'shop.send_receipt'?" in error
     assert untouched(letter)
@@ -328,11 +328,13 @@ def test_list_shows_the_last_line_of_each_error(admin_client):
     """Of a long error, too: the line that says what went wrong."""
     dead(error="x" * 30_000 + "\n" + TRACEBACK)
     dead(error="short")
+    dead(error="Boom: " + "y" * 5_000)
 
     text = admin_client.get(LIST).text
 
     assert ">ConnectionError: no route to mail server<" in text
     assert ">short<" in text
+    assert f">…{'y' * 98}…<" in text
     assert "Traceback" not in text
 
 

@@ -1,18 +1,23 @@
 """Jobs in the admin: what is shown, to whom, and what can be done."""
 
 import json
+from datetime import timedelta
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from soniq import transitions
+from soniq import Soniq, default_app, transitions
 from soniq.ids import uuid7
 from soniq_django.admin import paging
+from soniq_django.backend import DjangoBackend
 from soniq_django.conf import current_app
 from soniq_django.models import DeadLetterJob, Job
+from tests.shop.jobs import send_receipt
 from tests.support.admin import TRACEBACK, act, claimed, dead, done, page, queued, said, staff
+from tests.support.vendors import ALIASES
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -365,6 +370,44 @@ def test_status_is_told_in_words(admin_client):
 
     assert '<span class="soniq-badge soniq-queued">queued</span>' in text
     assert '<span class="soniq-badge soniq-processing">processing</span>' in text
+
+
+def test_times_are_told_from_now(admin_client):
+    """How long ago, or how soon; the exact time is the tooltip."""
+    now = timezone.now()
+    job = queued()
+    Job.objects.filter(pk=job.pk).update(
+        scheduled_at=now + timedelta(hours=2, minutes=5), created_at=now - timedelta(days=3)
+    )
+
+    text = admin_client.get(LIST).text.replace("\N{NO-BREAK SPACE}", " ")
+
+    assert ">in 2 hours</time>" in text
+    assert ">3 days ago</time>" in text
+    assert ">just now</time>" in text
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_admin_looks_where_the_app_keeps_its_jobs(admin_client, alias):
+    """Lists, pages and actions work in the database of the app's backend, whatever the router says."""
+    with default_app(Soniq(backend=DjangoBackend(alias))):
+        queued_there = Job.objects.using(alias).get(pk=send_receipt.enqueue(order_id=1))
+        deleted_there = Job.objects.using(alias).get(pk=send_receipt.enqueue(order_id=2))
+
+        assert listed(admin_client.get(LIST)) == [deleted_there, queued_there]
+        assert "Cancel job" in admin_client.get(page("job", "change", queued_there.pk)).text
+        assert said(act(admin_client, "job", "cancel_selected", [queued_there])) == ["1 job was cancelled."]
+        act(admin_client, "job", "delete_selected", [deleted_there], post="yes")
+
+        assert listed(admin_client.get(LIST)) == [queued_there]
+    assert list(Job.objects.using(alias).values_list("status", flat=True)) == ["cancelled"]
+
+
+def test_admin_shows_the_projects_tables_when_the_app_has_none(admin_client, soniq_app):
+    """As in tests, where the app keeps its jobs in memory."""
+    job = Job.objects.create(job_name="shop.send_receipt")
+
+    assert listed(admin_client.get(LIST)) == [job]
 
 
 def test_dead_letters_are_not_listed_among_jobs(admin_client):
