@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin import ShowFacets
 from django.db.models import QuerySet
@@ -14,6 +15,8 @@ from django.utils.translation import gettext as _
 
 from soniq_django.admin.database import database
 from soniq_django.admin.paging import REACH, ReachPaginator, TableChangeList
+
+OTHER_FIELDS = 10  # that a form of Django's admin sends besides a field per row
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -70,9 +73,22 @@ class TableAdmin(ModelAdmin):
     ) -> HttpResponse | None:
         """Run an action. "Select all" means the rows that the list pages through, as its counter says."""
         if request.POST.get("select_across") == "1":
-            ids = list(queryset.values_list("pk", flat=True)[:REACH])
-            queryset = queryset.filter(pk__in=ids)
+            most = REACH
+            if "delete_selected" in request.POST.getlist("action"):
+                most = min(REACH, self._most_deleted(request, queryset))
+            queryset = queryset.filter(pk__in=list(queryset.values_list("pk", flat=True)[:most]))
         return super().response_action(request, queryset, *args, **kwargs)
+
+    def _most_deleted(self, request: HttpRequest, queryset: QuerySet[Any]) -> int:
+        """How many rows fit Django's page of confirmation, which sends back a field for each."""
+        fields = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
+        if fields is None:
+            return REACH
+        most = max(1, fields - OTHER_FIELDS)
+        if queryset.order_by().values("pk")[: most + 1].count() > most:
+            text = _("These are the first %(count)d; more cannot be deleted at a time.")
+            self.message_user(request, text % {"count": most}, messages.WARNING)
+        return most
 
     def gone(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """The answer to a button on the page of a row that was deleted meanwhile."""

@@ -28,6 +28,11 @@ def replay(client, letter, **changes):
     return client.post(page("deadletterjob", "replay", letter.pk), {**FORM, **changes}, follow=True)
 
 
+def failing(*_args):
+    """Stands for a history that cannot be written."""
+    raise OSError("disk full")
+
+
 def untouched(letter):
     """Whether nothing was written: no job, no count, no entry in the history."""
     replays = DeadLetterJob.objects.get(pk=letter.pk).resurrection_count
@@ -295,6 +300,32 @@ def test_all_dead_letters_of_a_filter_can_be_deleted(admin_client):
     )
 
     assert list(DeadLetterJob.objects.all()) == [kept]
+
+
+def test_no_more_is_offered_for_deletion_than_one_request_may_name(admin_client, settings):
+    """Django's confirmation sends a field per row, and refuses requests with too many."""
+    settings.DATA_UPLOAD_MAX_NUMBER_FIELDS = 13
+    letters = [dead() for _ in range(5)]
+    newest = [str(letter.pk) for letter in letters[:1:-1]]
+
+    asked = act(admin_client, "deadletterjob", "delete_selected", letters[:1], select_across="1")
+
+    assert [str(row.pk) for row in asked.context["queryset"]] == newest
+    assert said(asked) == ["These are the first 3; more cannot be deleted at a time."]
+    confirmed = {"action": "delete_selected", "post": "yes", "_selected_action": newest}
+    assert admin_client.post(LIST, confirmed).status_code == 302
+    assert DeadLetterJob.objects.count() == 2
+
+
+def test_replay_that_cannot_be_noted_is_undone(admin_client, monkeypatch):
+    """No job is enqueued behind the history's back."""
+    letter = dead()
+    monkeypatch.setattr("soniq_django.admin.dead_letters.note", failing)
+
+    with pytest.raises(OSError, match="disk full"):
+        replay(admin_client, letter)
+
+    assert untouched(letter)
 
 
 def test_markup_in_a_dead_letter_is_shown_as_text(admin_client):
