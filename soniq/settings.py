@@ -81,7 +81,8 @@ def check_known(values: Mapping[str, Any], known: list[str], *, what: str) -> No
     """Refuse keys that are not in ``known``, naming the nearest one that is."""
     for key in values:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
+            near = [name for name in known if name.casefold() == str(key).casefold()]
+            near = near or difflib.get_close_matches(str(key), known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
             raise ConfigurationError(f"unknown {what} {key!r}; {hint}")
 
