@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar, Unpack, cast, overload
+from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from soniq import transitions
-from soniq.arguments import encode
 from soniq.backend import StorageBackend
 from soniq.backends.select import open_backend
 from soniq.dead_letter import DeadLetterService
@@ -44,7 +44,7 @@ class Soniq:
 
     def __init__(
         self,
-        database_url: str | None = None,
+        database_url: str | os.PathLike[str] | None = None,
         backend: StorageBackend | str | None = None,
         retry_policy: RetryPolicy | None = None,
         metrics_sink: MetricsSink | None = None,
@@ -320,8 +320,9 @@ def _joined(args: Mapping[str, Any] | None, kwargs: dict[str, Any]) -> dict[str,
     return {**args, **kwargs}
 
 
-def _listed(queues: Iterable[str]) -> object:
-    return queues if isinstance(queues, str) else list(queues)
+def _listed(queues: object) -> object:
+    """A generator as a list; what is no list of names is left for the check to refuse."""
+    return list(queues) if isinstance(queues, Iterator) else queues
 
 
 def _status(value: str) -> JobStatus:
