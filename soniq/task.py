@@ -12,7 +12,14 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeAlias, TypedDict, Type
 
 from soniq.errors import ConfigurationError, InvalidJob
 from soniq.retry import TaskRetryPolicy, delays_of
-from soniq.settings import Settings, check_known, check_priority, check_queue
+from soniq.settings import (
+    Settings,
+    check_known,
+    check_priority,
+    check_queue,
+    check_retries,
+    is_seconds,
+)
 from soniq.signature import Signature
 
 P = ParamSpec("P")
@@ -91,14 +98,11 @@ class JobOptions:
         check_queue(self.queue, InvalidJob)
         if self.priority is not None:
             check_priority(self.priority, InvalidJob)
-        retries = self.max_retries
-        if retries is not None and (
-            isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries < 32_767
-        ):
-            raise InvalidJob(f"max_retries is {retries!r}: give a whole number from 0 to 32766")
+        if self.max_retries is not None:
+            check_retries(self.max_retries, InvalidJob)
         for name in ("timeout", "result_ttl"):
             value = getattr(self, name)
-            if value is not None and not 0 <= value < float("inf"):
+            if value is not None and not is_seconds(value):
                 raise InvalidJob(f"{name} is {value!r}: give 0 or more seconds")
         if self.validate is not None and not hasattr(self.validate, "model_validate"):
             raise InvalidJob(f"validate is {self.validate!r}: give a pydantic model")
