@@ -23,7 +23,10 @@ _CUT = "\n[... {count:,} characters left out ...]\n"
 
 
 def encode(value: object, *, limit: int, path: str = "args") -> str:
-    """The JSON text of ``value``; decoding it gives an equal value of the same types.
+    """The JSON text of ``value``; decoding it gives an equal value.
+
+    Types stay as well, but for floats from 1e16 on: a database that stores numbers and not their
+    spelling (PostgreSQL's jsonb) may give back the equal int.
 
     :param limit: bytes that the text may take
     :param path: what errors call the value
@@ -82,9 +85,7 @@ def _check(value: object, path: str, depth: int, room: int) -> int:
         _check_text(value, path)  # type: ignore[arg-type]  # kind says it is a str
     elif kind is int:
         if value.bit_length() > MAX_INT_BITS:  # type: ignore[attr-defined]  # kind says it is an int
-            raise InvalidArguments(
-                f"{path} is an int of more than 4,000 digits; pass it as a str", path=path
-            )
+            raise InvalidArguments(f"{path} is an int of more than 4,000 digits; pass it as a str", path=path)
     elif kind is float:
         if not math.isfinite(value):  # type: ignore[arg-type]  # kind says it is a float
             raise InvalidArguments(f"{path} is {value!r}, which JSON cannot hold", path=path)

@@ -12,7 +12,7 @@ from soniq.errors import ConfigurationError
 
 QUEUE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,62}")
 MAX_PRIORITY = 1000
-MAX_RETRIES = 32_766  # attempts are counted in a smallint
+MAX_ATTEMPTS = 32_767  # what a smallint column holds
 MAX_SECONDS = 100 * 366 * 86400.0  # later dates may be more than a database can hold
 
 
@@ -59,8 +59,7 @@ class Settings:
             _seconds("job_timeout", self.job_timeout, positive=True)
         if self.enqueue_validation not in ("strict", "warn", "none"):
             raise ConfigurationError(
-                f"enqueue_validation is {self.enqueue_validation!r}: "
-                "give 'strict', 'warn' or 'none'"
+                f"enqueue_validation is {self.enqueue_validation!r}: give 'strict', 'warn' or 'none'"
             )
         if self.queues is not None:
             object.__setattr__(self, "queues", check_queues(self.queues))
@@ -82,7 +81,8 @@ def check_known(values: Mapping[str, Any], known: list[str], *, what: str) -> No
     """Refuse keys that are not in ``known``, naming the nearest one that is."""
     for key in values:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
+            near = [name for name in known if name.casefold() == str(key).casefold()]
+            near = near or difflib.get_close_matches(str(key), known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
             raise ConfigurationError(f"unknown {what} {key!r}; {hint}")
 
@@ -115,8 +115,8 @@ def check_priority(value: object, error: type[Exception]) -> int:
 
 def check_retries(value: object, error: type[Exception]) -> int:
     """``value`` if it is a number of retries."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_RETRIES:
-        raise error(f"max_retries is {value!r}: give a whole number from 0 to {MAX_RETRIES}")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < MAX_ATTEMPTS:
+        raise error(f"max_retries is {value!r}: give a whole number from 0 to {MAX_ATTEMPTS - 1}")
     return value
 
 

@@ -147,15 +147,11 @@ class TaskRef:
 class Producer(Protocol):
     """What a task needs of the app it enqueues to."""
 
-    def enqueue(
-        self, target: Task[..., Any], args: Mapping[str, Any], options: EnqueueOptions
-    ) -> str:
+    def enqueue(self, target: Task[..., Any], args: Mapping[str, Any], options: EnqueueOptions) -> str:
         """Store one job on the calling thread; return its id."""
         ...
 
-    async def aenqueue(
-        self, target: Task[..., Any], args: Mapping[str, Any], options: EnqueueOptions
-    ) -> str:
+    async def aenqueue(self, target: Task[..., Any], args: Mapping[str, Any], options: EnqueueOptions) -> str:
         """Store one job; return its id."""
         ...
 
@@ -202,6 +198,7 @@ class Task(Generic[P, R]):
         functools.update_wrapper(cast("Callable[P, R]", self), fn)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function itself; no queue involved."""
         return self.fn(*args, **kwargs)
 
     def __repr__(self) -> str:
@@ -221,7 +218,7 @@ class Task(Generic[P, R]):
         :param scheduled_at: not before: an aware datetime, or from now a timedelta or seconds
         :param dedup_key: while a job of this name with this key is live, another is not stored
         """
-        given = {
+        given: dict[str, Any] = {
             "queue": queue,
             "priority": priority,
             "scheduled_at": scheduled_at,

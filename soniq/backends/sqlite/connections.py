@@ -113,7 +113,7 @@ class Connections:
     def _file(self) -> FileIdentity | None:
         """Which file stands at the path now; None = none."""
         try:
-            found = os.stat(self.path)
+            found = self.path.stat()
         except OSError:
             return None
         return found.st_dev, found.st_ino
@@ -135,20 +135,19 @@ class Connections:
         while True:
             try:
                 call()
-                return
             except sqlite3.OperationalError as error:
                 if _code(error) not in BUSY or time.monotonic() >= deadline:
                     raise
-            time.sleep(BUSY_PAUSE)
+                time.sleep(BUSY_PAUSE)
+            else:
+                return
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.IntegrityError as error:
-            raise BackendError(
-                f"{self.path} refused a row ({error}); nothing was written"
-            ) from error
+            raise BackendError(f"{self.path} refused a row ({error}); nothing was written") from error
         except sqlite3.ProgrammingError:
             raise
         except sqlite3.DatabaseError as error:

@@ -1,3 +1,4 @@
+# ruff: noqa: S608  (the statements are put together from constants; values are parameters)
 """Conditions for the statements of the store: SQL with named places, and the values for them.
 
 Lists travel as one JSON value, so a statement is the same text for any number of entries.

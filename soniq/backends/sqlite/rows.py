@@ -32,10 +32,12 @@ WORKER_COLUMNS = """
 
 
 def instant(seconds: float) -> datetime:
+    """Seconds as an aware time."""
     return datetime.fromtimestamp(seconds, tz=UTC)
 
 
 def instant_or_none(seconds: float | None) -> datetime | None:
+    """The same for a column that may be empty."""
     return None if seconds is None else instant(seconds)
 
 
@@ -57,6 +59,7 @@ def claim(row: sqlite3.Row) -> Claim:
 
 
 def job(row: sqlite3.Row) -> Job:
+    """A row of the jobs."""
     return Job(
         id=row["id"],
         job_name=row["job_name"],
@@ -83,6 +86,7 @@ def job(row: sqlite3.Row) -> Job:
 
 
 def dead_letter(row: sqlite3.Row) -> DeadLetter:
+    """A row of the dead letters."""
     return DeadLetter(
         id=row["id"],
         job_name=row["job_name"],
@@ -102,6 +106,7 @@ def dead_letter(row: sqlite3.Row) -> DeadLetter:
 
 
 def worker(row: sqlite3.Row) -> WorkerRecord:
+    """A row of the workers."""
     queues = decoded(row["queues_json"])
     return WorkerRecord(
         id=row["id"],

@@ -1,3 +1,4 @@
+# ruff: noqa: S608  (the statements are put together from constants; values are parameters)
 """The statements that do not depend on a filter. All values are named parameters."""
 
 from __future__ import annotations

@@ -1,3 +1,5 @@
+# ruff: noqa: D102  (the contract documents the methods)
+# ruff: noqa: S608  (the statements are put together from constants; values are parameters)
 """The storage contract on the tables of one SQLite file."""
 
 from __future__ import annotations
@@ -103,9 +105,9 @@ class SQLiteBackend:
         names: Collection[str] | None = None,
         skip_own: bool = False,
     ) -> list[Claim]:
-        where, values = filters.claimable(
-            queues, names, not_of_worker=worker_id if skip_own else None
-        )
+        if limit < 1:
+            return []  # to SQLite a negative limit is none at all
+        where, values = filters.claimable(queues, names, not_of_worker=worker_id if skip_own else None)
         due = f"FROM soniq_jobs WHERE {where} AND scheduled_at <= :now"
         values["now"] = self._now()
         with self._connections.reading() as db:
@@ -113,12 +115,8 @@ class SQLiteBackend:
                 return []  # an idle worker does not take the write lock
         with self._connections.writing() as db:
             values |= {"now": self._now(), "limit": limit}
-            found = db.execute(
-                f"SELECT id {due} ORDER BY priority, scheduled_at, id LIMIT :limit", values
-            )
-            taken = [
-                {"id": row["id"], "worker_id": worker_id, "now": values["now"]} for row in found
-            ]
+            found = db.execute(f"SELECT id {due} ORDER BY priority, scheduled_at, id LIMIT :limit", values)
+            taken = [{"id": row["id"], "worker_id": worker_id, "now": values["now"]} for row in found]
             db.executemany(statements.TAKE, taken)
             read = f"SELECT {rows.CLAIM_COLUMNS} FROM soniq_jobs WHERE id = :id"
             return [rows.claim(db.execute(read, one).fetchone()) for one in taken]
