@@ -88,6 +88,8 @@ class JobProducer:
         job = task.options if task is not None else self._unknown
         if task is not None:
             args = _validated(task, task.signature.bind((), args))
+        if isinstance(target, Task):
+            options = options.over(target.defaults)
         text = encode(dict(args), limit=self._settings.max_args_bytes)
         delay, scheduled_at = _when(options.scheduled_at)
         hashed = fingerprint(args) if _first(options.unique, job.unique) else None
@@ -176,9 +178,11 @@ def _validated(task: Task[..., Any], args: dict[str, Any]) -> dict[str, Any]:
     if model is None:
         return args
     try:
-        return dict(model.model_validate(args).model_dump(mode="json"))
+        stored = dict(model.model_validate(args).model_dump(mode="json"))
     except ValueError as error:  # pydantic's ValidationError is one
-        raise InvalidArguments(f"{task.name} refuses these arguments: {error}") from None
+        text = " ".join(str(error).split())
+        raise InvalidArguments(f"{task.name} refuses these arguments: {text}") from None
+    return task.signature.bind((), stored)
 
 
 def _when(value: object) -> tuple[float, datetime | None]:

@@ -31,6 +31,9 @@ EXPLICIT_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 MAX_NAME = 255
 
 
+_ALIASES = {"retries": "max_retries", "args_model": "validate"}
+
+
 class JobKeywords(TypedDict, total=False):
     """The options of ``@job``."""
 
@@ -77,21 +80,21 @@ class JobOptions:
         :raises InvalidJob: an option is unknown, impossible, or given twice under two names
         """
         given: dict[str, Any] = dict(keywords)
-        for alias, name in (("retries", "max_retries"), ("args_model", "validate")):
+        try:
+            check_known(given, [*(field.name for field in fields(cls)), *_ALIASES], what="job option")
+        except ConfigurationError as error:
+            raise InvalidJob(str(error)) from None
+        for alias, name in _ALIASES.items():
             if alias in given:
                 if name in given:
                     raise InvalidJob(f"{alias} and {name} are the same option; give one of them")
                 given[name] = given.pop(alias)
-        try:
-            check_known(given, [field.name for field in fields(cls)], what="job option")
-        except ConfigurationError as error:
-            raise InvalidJob(str(error)) from None
         if "retry_delay" in given:
             given["retry_delay"] = delays_of(given["retry_delay"])
         for name in ("retry_on", "discard_on"):
             if name in given:
                 given[name] = _exception_types(name, given[name])
-        given.setdefault("retry_jitter", bool(given.get("retry_backoff")))
+        given.setdefault("retry_jitter", given.get("retry_backoff") is True)
         return cls(**given)
 
     def __post_init__(self) -> None:
@@ -100,6 +103,9 @@ class JobOptions:
             check_priority(self.priority, InvalidJob)
         if self.max_retries is not None:
             check_retries(self.max_retries, InvalidJob)
+        for name in ("retry_backoff", "retry_jitter", "unique"):
+            if not isinstance(getattr(self, name), bool):
+                raise InvalidJob(f"{name} is {getattr(self, name)!r}: give True or False")
         for name in ("timeout", "result_ttl"):
             value = getattr(self, name)
             if value is not None and not is_seconds(value):
@@ -133,6 +139,16 @@ class EnqueueOptions:
     scheduled_at: When | None = None  # aware datetime, or from now: timedelta or seconds
     unique: bool | None = None
     dedup_key: str | None = None  # at most one live job of this name may hold it
+
+    def over(self, others: EnqueueOptions) -> EnqueueOptions:
+        """These options; what is None in them is taken from ``others``."""
+        if self is others:
+            return self
+        mine = {name: getattr(self, name) for name in _ENQUEUE_OPTIONS}
+        return replace(others, **{name: value for name, value in mine.items() if value is not None})
+
+
+_ENQUEUE_OPTIONS = tuple(field.name for field in fields(EnqueueOptions))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +211,8 @@ class Task(Generic[P, R]):
         self.is_async = inspect.iscoroutinefunction(fn)
         self.defaults = EnqueueOptions()
         self._producer = producer
-        functools.update_wrapper(cast("Callable[P, R]", self), fn)
+        # Not its attributes: a function's own .name or .enqueue would take the place of the job's.
+        functools.update_wrapper(cast("Callable[P, R]", self), fn, updated=())
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself; no queue involved."""
@@ -218,18 +235,16 @@ class Task(Generic[P, R]):
         :param scheduled_at: not before: an aware datetime, or from now a timedelta or seconds
         :param dedup_key: while a job of this name with this key is live, another is not stored
         """
-        given: dict[str, Any] = {
-            "queue": queue,
-            "priority": priority,
-            "scheduled_at": scheduled_at,
-            "unique": unique,
-            "dedup_key": dedup_key,
-        }
+        given = EnqueueOptions(
+            queue=queue,
+            priority=priority,
+            scheduled_at=scheduled_at,
+            unique=unique,
+            dedup_key=dedup_key,
+        )
         twin: Task[P, R] = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
-        twin.defaults = replace(
-            self.defaults, **{key: value for key, value in given.items() if value is not None}
-        )
+        twin.defaults = given.over(self.defaults)
         return twin
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> str:
