@@ -148,6 +148,8 @@ class Soniq:
         **kwargs: Any,
     ) -> str:
         """:meth:`enqueue` for later: ``run_at`` as ``scheduled_at``."""
+        if run_at is None:
+            raise InvalidEnqueue("run_at is None: give an aware datetime, a timedelta, or seconds from now")
         options = EnqueueOptions(scheduled_at=run_at)
         return await self.producer.aenqueue(target, _joined(args, kwargs), options)
 
