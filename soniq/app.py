@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
@@ -43,7 +44,7 @@ class Soniq:
 
     def __init__(
         self,
-        database_url: str | None = None,
+        database_url: str | os.PathLike[str] | None = None,
         backend: StorageBackend | str | None = None,
         retry_policy: RetryPolicy | None = None,
         metrics_sink: MetricsSink | None = None,
@@ -147,6 +148,8 @@ class Soniq:
         **kwargs: Any,
     ) -> str:
         """:meth:`enqueue` for later: ``run_at`` as ``scheduled_at``."""
+        if run_at is None:
+            raise InvalidEnqueue("run_at is None: give an aware datetime, a timedelta, or seconds from now")
         options = EnqueueOptions(scheduled_at=run_at)
         return await self.producer.aenqueue(target, _joined(args, kwargs), options)
 
@@ -317,8 +320,9 @@ def _joined(args: Mapping[str, Any] | None, kwargs: dict[str, Any]) -> dict[str,
     return {**args, **kwargs}
 
 
-def _listed(queues: Iterable[str]) -> object:
-    return queues if isinstance(queues, str) else list(queues)
+def _listed(queues: object) -> object:
+    """A generator as a list; what is no list of names is left for the check to refuse."""
+    return list(queues) if isinstance(queues, Iterator) else queues
 
 
 def _status(value: str) -> JobStatus:

@@ -8,15 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from soniq.errors import InvalidArguments, PayloadTooLarge
 from soniq.jobs import JSON
 
 MAX_DEPTH = 64
+MAX_INT_BITS = 14_000  # Python writes no int of more than 4,300 digits
 ERROR_TEXT_BYTES = 32_768
 
-_SCALARS = frozenset({bool, int, type(None)})
+_SCALARS = frozenset({bool, type(None)})
 _CUT = "\n[... {count:,} characters left out ...]\n"
 
 
@@ -31,11 +33,9 @@ def encode(value: object, *, limit: int, path: str = "args") -> str:
     :raises InvalidArguments: a value is not JSON, or JSON databases could not hold it; names the path
     :raises PayloadTooLarge: the text takes more than ``limit`` bytes
     """
-    _check(value, path, MAX_DEPTH)
-    try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    except (ValueError, RecursionError) as error:  # e.g. an int over Python's digit limit
-        raise InvalidArguments(f"{path} cannot be stored: {error}", path=path) from error
+    if _check(value, path, MAX_DEPTH, limit) < 0:
+        raise PayloadTooLarge(path=path, size=None, limit=limit)
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     size = len(text) if text.isascii() else len(text.encode())
     if size > limit:
         raise PayloadTooLarge(path=path, size=size, limit=limit)
@@ -62,41 +62,61 @@ def clean_text(value: str, *, limit: int = ERROR_TEXT_BYTES) -> str:
     raw = text.encode("utf-8", "backslashreplace")
     if len(raw) <= limit:
         return raw.decode()
-    half = max(0, (limit - len(_CUT) - 16) // 2)
+    half = (limit - len(_CUT) - 16) // 2
+    if half <= 0:
+        return raw[:limit].decode("utf-8", "ignore")
     head = raw[:half].decode("utf-8", "ignore")
-    tail = raw[-half:].decode("utf-8", "ignore") if half else ""
-    left_out = len(text) - len(head) - len(tail)
+    tail = raw[-half:].decode("utf-8", "ignore")
+    left_out = len(raw.decode()) - len(head) - len(tail)
     return f"{head}{_CUT.format(count=left_out)}{tail}"
 
 
-def _check(value: object, path: str, depth: int) -> None:
-    """Refuse what JSON, or one of the databases, would change or reject."""
+def _check(value: object, path: str, depth: int, room: int) -> int:
+    """Refuse what JSON, or one of the databases, would change or reject.
+
+    :param room: how many bytes the text may take; each value in a list or dict takes one at least
+    :returns: the room that is left. Less than 0: the rest was not looked at. Without it, lists that are
+        shared sixty times over would be looked at for years before their text is found too long.
+    """
     kind = type(value)
     if kind in _SCALARS:
-        return
+        return room
     if kind is str:
         _check_text(value, path)  # type: ignore[arg-type]  # kind says it is a str
+    elif kind is int:
+        if value.bit_length() > MAX_INT_BITS:  # type: ignore[attr-defined]  # kind says it is an int
+            raise InvalidArguments(f"{path} is an int of more than 4,000 digits; pass it as a str", path=path)
     elif kind is float:
         if not math.isfinite(value):  # type: ignore[arg-type]  # kind says it is a float
             raise InvalidArguments(f"{path} is {value!r}, which JSON cannot hold", path=path)
+    elif kind is not dict and kind is not list:
+        raise InvalidArguments(_foreign(value, path), path=path)
     elif depth <= 0:
         raise InvalidArguments(
             f"{path} is nested deeper than {MAX_DEPTH} levels, or contains itself", path=path
         )
-    elif kind is dict:
-        for key, item in value.items():  # type: ignore[attr-defined]  # kind says it is a dict
-            if type(key) is not str:
-                raise InvalidArguments(
-                    f"{path} has the key {key!r}: keys must be str, not {type(key).__name__}",
-                    path=path,
-                )
-            _check_text(key, f"{path} (a key)")
-            _check(item, f"{path}.{key}", depth - 1)
-    elif kind is list:
-        for index, item in enumerate(value):  # type: ignore[arg-type]  # kind says it is a list
-            _check(item, f"{path}[{index}]", depth - 1)
     else:
-        raise InvalidArguments(_foreign(value, path), path=path)
+        room -= len(value)  # type: ignore[arg-type]  # kind says it is a dict or list
+        for place, item in _items(value, path):
+            if room < 0:
+                break
+            room = _check(item, place, depth - 1, room)
+    return room
+
+
+def _items(value: Any, path: str) -> Iterator[tuple[str, object]]:
+    """What a list or dict holds, each with its path. Refuses keys that are no plain text."""
+    if type(value) is list:
+        for index, item in enumerate(value):
+            yield f"{path}[{index}]", item
+        return
+    for key, item in value.items():
+        if type(key) is not str:
+            raise InvalidArguments(
+                f"{path} has a key of type {type(key).__qualname__}; keys must be str", path=path
+            )
+        _check_text(key, f"{path} (a key)")
+        yield f"{path}.{key}", item
 
 
 def _check_text(text: str, path: str) -> None:
@@ -117,7 +137,7 @@ def _foreign(value: object, path: str) -> str:
         remedy = "pass a list"
     elif kind in (set, frozenset):
         remedy = "pass a sorted list"
-    elif hasattr(value, "pk"):
+    elif hasattr(kind, "pk"):  # asking the value itself might run code of its own
         remedy = "pass its pk and load it in the job"
     elif isinstance(value, (str, int, float)):
         remedy = "pass the plain value"

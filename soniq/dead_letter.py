@@ -13,7 +13,7 @@ from soniq.backend import StorageBackend
 from soniq.errors import ConfigurationError, DeadLetterNotFound, InvalidEnqueue
 from soniq.jobs import DeadLetterReason, NewJob
 from soniq.records import DeadLetter, DeadLetterFilter, DeadLetterStats
-from soniq.task import MAX_ATTEMPTS
+from soniq.settings import MAX_ATTEMPTS
 
 
 class ReplayMaker(Protocol):

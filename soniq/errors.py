@@ -95,11 +95,12 @@ class PayloadTooLarge(InvalidArguments):
 
     code = "payload_too_large"
 
-    def __init__(self, *, path: str, size: int, limit: int) -> None:
+    def __init__(self, *, path: str, size: int | None, limit: int) -> None:
         self.size = size
         self.limit = limit
+        takes = f"{size:,}" if size is not None else "far too many"
         super().__init__(
-            f"{path} takes {size:,} bytes, over the limit of {limit:,}; "
+            f"{path} takes {takes} bytes, over the limit of {limit:,}; "
             "store the data elsewhere and pass a reference",
             path=path,
         )

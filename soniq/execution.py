@@ -24,7 +24,7 @@ from soniq.hooks import Hook, Hooks, MetricsSink, await_hook, call_hooks
 from soniq.jobs import Claim, DeadLetterReason, JobContext, Snooze
 from soniq.registry import Registry
 from soniq.retry import RetryPolicy
-from soniq.settings import Settings
+from soniq.settings import Settings, is_seconds
 from soniq.slots import Slot
 from soniq.task import Task
 from soniq.transitions import Change
@@ -231,10 +231,9 @@ class Execution:
     def _succeeded(self, attempt: _Attempt, value: Any) -> _Decided:
         task, claim = attempt.task, attempt.claim
         if isinstance(value, Snooze):
-            seconds = _snooze_seconds(value)
-            if seconds is None:
+            if not is_seconds(value.seconds):
                 raise InvalidJob(f"the job returned {value!r}: give 0 or more seconds")
-            seconds = min(seconds, self._settings.snooze_max_seconds)
+            seconds = min(value.seconds, self._settings.snooze_max_seconds)
             reason = None if value.reason is None else clean_text(str(value.reason))
             return transitions.snooze(claim, seconds=seconds, reason=reason), reason or ""
         ttl = self._settings.result_ttl
@@ -267,7 +266,7 @@ class Execution:
         policy = self._retry_policy or own
         try:
             delay = policy.delay_for(attempt=claim.attempt, job=claim, exc=error)
-            if delay is None or 0 <= delay < float("inf"):
+            if delay is None or is_seconds(delay):
                 return delay
             logger.error("the retry policy said %r; give 0 or more seconds, or None", delay)
         except BaseException:  # a policy is user code, and the job needs an outcome
@@ -376,10 +375,3 @@ def _wrapped(wrapper: Any, context: JobContext, inner: Any) -> Any:
         return await wrapper(context, inner)
 
     return outer
-
-
-def _snooze_seconds(value: Snooze) -> float | None:
-    seconds = value.seconds
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        return None
-    return float(seconds) if 0 <= seconds < float("inf") else None

@@ -9,7 +9,7 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -20,15 +20,15 @@ from soniq.ids import uuid7
 from soniq.jobs import NewJob
 from soniq.records import DeadLetter
 from soniq.registry import Registry
-from soniq.settings import Settings, check_priority, check_queue
-from soniq.task import EnqueueOptions, JobOptions, Task, TaskRef
+from soniq.settings import Settings, check_priority, check_queue, is_seconds
+from soniq.task import MAX_NAME, EnqueueOptions, JobOptions, Task, TaskRef
 
 logger = logging.getLogger("soniq.enqueue")
 
 Target: TypeAlias = Task[..., Any] | TaskRef | str | Callable[..., Any]
 
 MAX_DEDUP_KEY = 255
-_FOREVER = timedelta(days=366 * 100)
+LAST_YEAR = 9998  # of scheduled_at; sums beyond the year 9999 overflow
 
 
 class JobProducer:
@@ -68,6 +68,8 @@ class JobProducer:
     ) -> list[str]:
         """Store one job per mapping; return their ids in order. Nothing is written if one is wrong."""
         self._ready()
+        if isinstance(args_list, (str, Mapping)) or not isinstance(args_list, Iterable):
+            raise InvalidEnqueue(f"args_list is {args_list!r}: give a list of dicts of keyword arguments")
         jobs = [self._numbered(index, target, args, options) for index, args in enumerate(args_list)]
         return self._backend.enqueue(jobs)
 
@@ -88,9 +90,11 @@ class JobProducer:
         job = task.options if task is not None else self._unknown
         if task is not None:
             args = _validated(task, task.signature.bind((), args))
+        if isinstance(target, Task):
+            options = options.over(target.defaults)
         text = encode(dict(args), limit=self._settings.max_args_bytes)
         delay, scheduled_at = _when(options.scheduled_at)
-        hashed = fingerprint(args) if _first(options.unique, job.unique) else None
+        hashed = fingerprint(args) if _first(_flag(options.unique), job.unique) else None
         retries = _first(job.max_retries, self._settings.max_retries)
         ref = target if isinstance(target, TaskRef) else None
         return NewJob(
@@ -159,15 +163,15 @@ class JobProducer:
             if known is not None and known.fn is target.fn:
                 return target.name, target
             return target.name, self._registry.get(target.name)
-        if not isinstance(target, (str, TaskRef)):
+        name = target.name if isinstance(target, TaskRef) else target
+        if not isinstance(name, str):
             raise InvalidEnqueue(f"{target!r} is not a job; decorate it with @job, or pass the name of one")
-        name = target if isinstance(target, str) else target.name
         task = self._registry.find(name)
         if task is None and self._settings.enqueue_validation == "strict":
             return name, self._registry.get(name)
         if task is None and self._settings.enqueue_validation == "warn":
             logger.warning("enqueued %r, which is not registered here", name)
-        return name, task
+        return (_name(name) if task is None else name), task
 
 
 def _validated(task: Task[..., Any], args: dict[str, Any]) -> dict[str, Any]:
@@ -176,9 +180,11 @@ def _validated(task: Task[..., Any], args: dict[str, Any]) -> dict[str, Any]:
     if model is None:
         return args
     try:
-        return dict(model.model_validate(args).model_dump(mode="json"))
+        stored = dict(model.model_validate(args).model_dump(mode="json"))
     except ValueError as error:  # pydantic's ValidationError is one
-        raise InvalidArguments(f"{task.name} refuses these arguments: {error}") from None
+        text = " ".join(str(error).split())
+        raise InvalidArguments(f"{task.name} refuses these arguments: {text}") from None
+    return task.signature.bind((), stored)
 
 
 def _when(value: object) -> tuple[float, datetime | None]:
@@ -191,16 +197,43 @@ def _when(value: object) -> tuple[float, datetime | None]:
                 f"scheduled_at is the naive {value.isoformat()}: give it a time zone "
                 "(in Django: timezone.make_aware(...)), or pass seconds or a timedelta from now"
             )
-        return 0.0, value
+        return 0.0, _instant(value)
     if isinstance(value, timedelta):
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InvalidEnqueue(
             f"scheduled_at is {value!r}: give an aware datetime, a timedelta, or seconds from now"
         )
-    if not 0 <= value <= _FOREVER.total_seconds():
+    if not is_seconds(value):
         raise InvalidEnqueue(f"scheduled_at is {value!r} seconds from now: give 0 or more")
     return float(value), None
+
+
+def _instant(value: datetime) -> datetime:
+    """``value`` in UTC, if every store can hold it and do sums with it."""
+    try:
+        utc = value.astimezone(UTC)
+    except OverflowError:
+        utc = None
+    if utc is None or utc.year > LAST_YEAR:
+        raise InvalidEnqueue(
+            f"scheduled_at is {value.isoformat()}: give a time from the year 1 to {LAST_YEAR} in UTC"
+        )
+    return utc
+
+
+def _name(value: object) -> str:
+    """A job's name that is not known here, if it can be one somewhere else."""
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME:
+        raise InvalidEnqueue(f"{value!r} is no job name: give a text of 1 to {MAX_NAME} characters")
+    encode(value, limit=8 * MAX_NAME, path="the job's name")
+    return value
+
+
+def _flag(value: bool | None) -> bool | None:
+    if value is not None and not isinstance(value, bool):
+        raise InvalidEnqueue(f"unique is {value!r}: give True or False")
+    return value
 
 
 def _dedup_key(value: object) -> str | None:

@@ -95,6 +95,8 @@ class Registry:
             raise InvalidJob(f"{fn.name} is a job already")
         if not (inspect.isfunction(fn) or inspect.ismethod(fn)):
             raise InvalidJob(f"{fn!r} is not a function; only functions can be jobs")
+        if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+            raise InvalidJob(f"{default_name(fn)} is a generator function: a call would run none of it")
         keywords = cast("dict[str, Any]", dict(options))
         explicit = keywords.pop("name", None)
         name = default_name(fn) if explicit is None else check_name(explicit)

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from soniq.errors import InvalidJob
 from soniq.jobs import Claim
+from soniq.settings import is_seconds
 
 _LONGEST = 366 * 86400.0  # a back-off that doubles without a cap ends here
 
@@ -45,12 +46,12 @@ class TaskRetryPolicy:
     uniform: Callable[[float, float], float] = random.uniform
 
     def __post_init__(self) -> None:
-        if not self.delays or any(not 0 <= delay < float("inf") for delay in self.delays):
+        if not self.delays or not all(map(is_seconds, self.delays)):
             raise InvalidJob(f"retry_delay is {list(self.delays)}: give 0 or more seconds, or a list of them")
         if self.backoff and len(self.delays) > 1:
             raise InvalidJob("retry_backoff doubles one retry_delay; with a list of delays leave it out")
-        if self.max_delay is not None and self.max_delay < 0:
-            raise InvalidJob(f"retry_max_delay is {self.max_delay}: give 0 or more seconds")
+        if self.max_delay is not None and not is_seconds(self.max_delay):
+            raise InvalidJob(f"retry_max_delay is {self.max_delay!r}: give 0 or more seconds")
 
     def delay_for(self, *, attempt: int, job: Claim, exc: BaseException) -> float | None:
         """See :meth:`RetryPolicy.delay_for`."""

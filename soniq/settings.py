@@ -12,6 +12,8 @@ from soniq.errors import ConfigurationError
 
 QUEUE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,62}")
 MAX_PRIORITY = 1000
+MAX_ATTEMPTS = 32_767  # what a smallint column holds
+MAX_SECONDS = 100 * 366 * 86400.0  # later dates may be more than a database can hold
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,7 @@ class Settings:
     def __post_init__(self) -> None:
         for name in ("concurrency", "max_crashes", "max_args_bytes", "max_result_bytes"):
             _whole(name, getattr(self, name), least=1)
-        _whole("max_retries", self.max_retries, least=0)
+        check_retries(self.max_retries, ConfigurationError)
         check_priority(self.priority, ConfigurationError)
         for name in ("poll_interval", "heartbeat_interval", "dead_after", "sweep_interval"):
             _seconds(name, getattr(self, name), positive=True)
@@ -60,8 +62,6 @@ class Settings:
                 f"enqueue_validation is {self.enqueue_validation!r}: give 'strict', 'warn' or 'none'"
             )
         if self.queues is not None:
-            if isinstance(self.queues, str):
-                raise ConfigurationError(f"queues is the string {self.queues!r}: give a list of names")
             object.__setattr__(self, "queues", check_queues(self.queues))
         if 3 * self.heartbeat_interval > self.dead_after:
             raise ConfigurationError(
@@ -113,13 +113,25 @@ def check_priority(value: object, error: type[Exception]) -> int:
     return value
 
 
+def check_retries(value: object, error: type[Exception]) -> int:
+    """``value`` if it is a number of retries."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < MAX_ATTEMPTS:
+        raise error(f"max_retries is {value!r}: give a whole number from 0 to {MAX_ATTEMPTS - 1}")
+    return value
+
+
+def is_seconds(value: object) -> bool:
+    """Whether ``value`` is a time that can be added to now: 0 or more, and finite."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and 0 <= value <= MAX_SECONDS  # type: ignore[operator]  # number guards it
+
+
 def _whole(name: str, value: object, *, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ConfigurationError(f"{name} is {value!r}: give a whole number, {least} or more")
 
 
 def _seconds(name: str, value: object, *, positive: bool = False) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 <= value < float("inf") or (positive and not value):  # type: ignore[operator]  # number guards it
+    if not is_seconds(value) or (positive and not value):
         bound = "more than 0" if positive else "0 or more"
         raise ConfigurationError(f"{name} is {value!r}: give {bound} seconds")

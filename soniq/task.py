@@ -12,7 +12,14 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeAlias, TypedDict, Type
 
 from soniq.errors import ConfigurationError, InvalidJob
 from soniq.retry import TaskRetryPolicy, delays_of
-from soniq.settings import Settings, check_known, check_priority, check_queue
+from soniq.settings import (
+    Settings,
+    check_known,
+    check_priority,
+    check_queue,
+    check_retries,
+    is_seconds,
+)
 from soniq.signature import Signature
 
 P = ParamSpec("P")
@@ -22,7 +29,9 @@ When: TypeAlias = datetime | timedelta | float
 
 EXPLICIT_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 MAX_NAME = 255
-MAX_ATTEMPTS = 32_767  # what a smallint column holds
+
+
+_ALIASES = {"retries": "max_retries", "args_model": "validate"}
 
 
 class JobKeywords(TypedDict, total=False):
@@ -71,35 +80,35 @@ class JobOptions:
         :raises InvalidJob: an option is unknown, impossible, or given twice under two names
         """
         given: dict[str, Any] = dict(keywords)
-        for alias, name in (("retries", "max_retries"), ("args_model", "validate")):
+        try:
+            check_known(given, [*(field.name for field in fields(cls)), *_ALIASES], what="job option")
+        except ConfigurationError as error:
+            raise InvalidJob(str(error)) from None
+        for alias, name in _ALIASES.items():
             if alias in given:
                 if name in given:
                     raise InvalidJob(f"{alias} and {name} are the same option; give one of them")
                 given[name] = given.pop(alias)
-        try:
-            check_known(given, [field.name for field in fields(cls)], what="job option")
-        except ConfigurationError as error:
-            raise InvalidJob(str(error)) from None
         if "retry_delay" in given:
             given["retry_delay"] = delays_of(given["retry_delay"])
         for name in ("retry_on", "discard_on"):
             if name in given:
                 given[name] = _exception_types(name, given[name])
-        given.setdefault("retry_jitter", bool(given.get("retry_backoff")))
+        given.setdefault("retry_jitter", given.get("retry_backoff") is True)
         return cls(**given)
 
     def __post_init__(self) -> None:
         check_queue(self.queue, InvalidJob)
         if self.priority is not None:
             check_priority(self.priority, InvalidJob)
-        retries = self.max_retries
-        if retries is not None and (
-            isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries < MAX_ATTEMPTS
-        ):
-            raise InvalidJob(f"max_retries is {retries!r}: give a whole number from 0 to 32766")
+        if self.max_retries is not None:
+            check_retries(self.max_retries, InvalidJob)
+        for name in ("retry_backoff", "retry_jitter", "unique"):
+            if not isinstance(getattr(self, name), bool):
+                raise InvalidJob(f"{name} is {getattr(self, name)!r}: give True or False")
         for name in ("timeout", "result_ttl"):
             value = getattr(self, name)
-            if value is not None and not 0 <= value < float("inf"):
+            if value is not None and not is_seconds(value):
                 raise InvalidJob(f"{name} is {value!r}: give 0 or more seconds")
         if self.validate is not None and not hasattr(self.validate, "model_validate"):
             raise InvalidJob(f"validate is {self.validate!r}: give a pydantic model")
@@ -130,6 +139,16 @@ class EnqueueOptions:
     scheduled_at: When | None = None  # aware datetime, or from now: timedelta or seconds
     unique: bool | None = None
     dedup_key: str | None = None  # at most one live job of this name may hold it
+
+    def over(self, others: EnqueueOptions) -> EnqueueOptions:
+        """These options; what is None in them is taken from ``others``."""
+        if self is others:
+            return self
+        mine = {name: getattr(self, name) for name in _ENQUEUE_OPTIONS}
+        return replace(others, **{name: value for name, value in mine.items() if value is not None})
+
+
+_ENQUEUE_OPTIONS = tuple(field.name for field in fields(EnqueueOptions))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +211,8 @@ class Task(Generic[P, R]):
         self.is_async = inspect.iscoroutinefunction(fn)
         self.defaults = EnqueueOptions()
         self._producer = producer
-        functools.update_wrapper(cast("Callable[P, R]", self), fn)
+        # Not its attributes: a function's own .name or .enqueue would take the place of the job's.
+        functools.update_wrapper(cast("Callable[P, R]", self), fn, updated=())
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function itself; no queue involved."""
@@ -215,18 +235,16 @@ class Task(Generic[P, R]):
         :param scheduled_at: not before: an aware datetime, or from now a timedelta or seconds
         :param dedup_key: while a job of this name with this key is live, another is not stored
         """
-        given: dict[str, Any] = {
-            "queue": queue,
-            "priority": priority,
-            "scheduled_at": scheduled_at,
-            "unique": unique,
-            "dedup_key": dedup_key,
-        }
+        given = EnqueueOptions(
+            queue=queue,
+            priority=priority,
+            scheduled_at=scheduled_at,
+            unique=unique,
+            dedup_key=dedup_key,
+        )
         twin: Task[P, R] = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
-        twin.defaults = replace(
-            self.defaults, **{key: value for key, value in given.items() if value is not None}
-        )
+        twin.defaults = given.over(self.defaults)
         return twin
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> str:

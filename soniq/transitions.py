@@ -75,13 +75,13 @@ def fail(
 ) -> Change:
     """The handler raised: try again after ``delay`` seconds, or give up.
 
-    It is buried when the policy wants no retry (``delay`` None: permanent_failure) or when no attempt
-    is left (``exhausted``: max_retries_exceeded, or timeout when the last attempt overran).
+    It is buried when it must never run again (``delay`` None: permanent_failure, on whichever attempt)
+    or when no attempt is left (``exhausted``: max_retries_exceeded, or timeout when the last one overran).
     """
-    if claim.attempt >= claim.max_attempts:
-        return bury(claim, reason=exhausted, error=error)
     if delay is None:
         return bury(claim, reason=DeadLetterReason.PERMANENT_FAILURE, error=error)
+    if claim.attempt >= claim.max_attempts:
+        return bury(claim, reason=exhausted, error=error)
     return Change(
         verb="retry",
         job_id=claim.job_id,

@@ -1,0 +1,115 @@
+"""Ids: UUIDv7 in the layout of RFC 9562, and later than all that were made before."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from soniq.ids import UUID7Factory, is_job_id, uuid7
+
+MILLIS = st.integers(0, 2**47)
+
+
+class Clock:
+    """Tells the given times, one after the other, in milliseconds."""
+
+    def __init__(self, times):
+        self._times = iter(times)
+
+    def __call__(self):
+        return next(self._times) * 1_000_000
+
+
+def bits(byte):
+    """A source of random bytes that are all the same."""
+    return lambda count: bytes([byte]) * count
+
+
+@given(st.lists(MILLIS, min_size=2, max_size=50), st.data())
+def test_ids_grow_whatever_the_clock_and_the_dice_do(times, data):
+    """Strictly, also when the clock goes backwards and the random part is at its largest."""
+    dice = data.draw(
+        st.sampled_from(
+            [bits(0xFF), bits(0x00), lambda count: data.draw(st.binary(min_size=count, max_size=count))]
+        )
+    )
+    make = UUID7Factory(clock_ns=Clock(times), random_bytes=dice)
+    made = [make() for _ in times]
+    assert made == sorted(set(made))
+    assert [str(one) for one in made] == sorted(str(one) for one in made)
+
+
+@given(st.lists(MILLIS, min_size=1, max_size=20), st.integers(0, 255))
+def test_every_id_has_version_7_and_the_rfc_variant(times, byte):
+    """RFC 9562: 0b0111 in the version's four bits, 0b10 in the variant's two."""
+    make = UUID7Factory(clock_ns=Clock(times), random_bytes=bits(byte))
+    for _ in times:
+        value = make()
+        assert value.version == 7
+        assert value.variant == uuid.RFC_4122
+        assert (value.int >> 76) & 0xF == 0b0111
+        assert (value.int >> 62) & 0b11 == 0b10
+
+
+@given(MILLIS, st.binary(min_size=10, max_size=10))
+def test_the_first_48_bits_are_the_time_and_the_rest_is_random(millis, random):
+    """The timestamp is Unix time in milliseconds; 74 bits are left to chance."""
+    millis += 1
+    value = UUID7Factory(clock_ns=Clock([millis]), random_bytes=lambda _: random)()
+    assert value.int >> 80 == millis
+    rand_a, rand_b = (value.int >> 64) & 0xFFF, value.int & (2**62 - 1)
+    assert (rand_a << 62) | rand_b == int.from_bytes(random, "big") >> 6
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 10**6))
+def test_a_clock_set_back_keeps_the_later_time(step):
+    """Ids count on from the last one until the clock has caught up."""
+    make = UUID7Factory(clock_ns=Clock([10**12, 10**12 - step, 10**12 + 1]))
+    first, second, third = make(), make(), make()
+    assert first < second < third
+    assert second.int >> 80 == 10**12
+    assert third.int >> 80 == 10**12 + 1
+
+
+def test_threads_never_get_the_same_id():
+    """Four threads at once, and each thread's own ids grow."""
+    made = [[] for _ in range(4)]
+    start = threading.Barrier(4)
+
+    def many(mine):
+        start.wait()
+        mine.extend(uuid7() for _ in range(2_000))
+
+    threads = [threading.Thread(target=many, args=(mine,)) for mine in made]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({one for mine in made for one in mine}) == 8_000
+    assert all(mine == sorted(mine) for mine in made)
+
+
+def test_a_fork_does_not_count_on_where_its_parent_was():
+    """Nor does it wait for a lock that its parent held."""
+    make = UUID7Factory(clock_ns=Clock([5, 5]), random_bytes=bits(0))
+    before = make()
+    make._lock.acquire()
+    make.after_fork()
+    assert make() == before  # nothing of the parent's count is left; its random part decides
+
+
+@pytest.mark.parametrize("value", ["", "x", None, 5, b"", "0" * 31, f"{uuid.UUID(int=7)}0"])
+def test_what_is_no_uuid_is_no_job_id(value):
+    """And asking is no error."""
+    assert is_job_id(value) is False
+
+
+def test_any_uuid_may_be_a_job_id():
+    """Of any version: stores may hold ids that others chose."""
+    assert is_job_id(str(uuid.uuid4()))
+    assert is_job_id(str(uuid7()))
