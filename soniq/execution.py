@@ -193,10 +193,7 @@ class Execution:
 
     def _through_middleware(self, attempt: _Attempt, slot: Slot) -> Awaitable[Any]:
         chain: Callable[[], Awaitable[Any]]
-        if attempt.task.is_async:
-            chain = attempt.call
-        else:
-            chain = partial(self._on_thread, slot, attempt.call)
+        chain = attempt.call if attempt.task.is_async else partial(self._on_thread, slot, attempt.call)
         if self._hooks.around:
             context = context_of(attempt.claim)
             for wrapper in reversed(self._hooks.around):

@@ -72,6 +72,11 @@ class Signature:
 
         :raises InvalidArguments: the stored arguments do not fit the handler (any more)
         """
+        if self._fits(stored):
+            named = dict(stored)
+            if self.context_name is not None:
+                named[self.context_name] = context()
+            return (), named
         self.bind((), stored)
         if self.context_name is not None:
             stored = {**stored, self.context_name: context()}

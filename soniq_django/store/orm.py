@@ -52,7 +52,8 @@ class OrmStatements(Tables):
         """Store the jobs whose key is free; return the id of each key's holder."""
         holders: dict[str, str] = {}
         for _ in range(LOOKUPS):
-            missing = [job for key, job in wanted.items() if key not in holders]
+            # In order of the key: batches that meet in opposite orders would lock each other out.
+            missing = [job for key, job in sorted(wanted.items()) if key not in holders]
             if not missing:
                 break
             self._insert(missing, free_keys_only=True)

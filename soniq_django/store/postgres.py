@@ -22,6 +22,7 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Any, cast
 
 import psycopg
@@ -183,11 +184,9 @@ class PostgresStatements(OrmStatements):
 
     def _insert(self, jobs: list[NewJob], *, free_keys_only: bool = False) -> None:
         statement = INSERT_FREE if free_keys_only else INSERT_MANY
-        alike: dict[tuple[Any, ...], list[NewJob]] = {}
-        for job in jobs:
-            alike.setdefault(_shared(job), []).append(job)
         with translated(self.alias), self.connection.cursor() as cursor:
-            for shared, group in alike.items():
+            for shared, alike in groupby(jobs, key=_shared):
+                group = list(alike)
                 columns = (
                     [job.id for job in group],
                     [job.args_json for job in group],
