@@ -6,10 +6,9 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar, Unpack, cast, overload
+from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from soniq import transitions
-from soniq.arguments import encode
 from soniq.backend import StorageBackend
 from soniq.backends.select import open_backend
 from soniq.dead_letter import DeadLetterService
@@ -55,9 +54,7 @@ class Soniq:
         self.settings = Settings.from_mapping(settings)
         self.backend = open_backend(backend, database_url)
         self.registry = Registry(producer=lambda: self.producer, parent=shared)
-        self.producer = JobProducer(
-            self.backend, self.registry, self.settings, ready=self._make_ready
-        )
+        self.producer = JobProducer(self.backend, self.registry, self.settings, ready=self._make_ready)
         self.dead_letter = DeadLetterService(self.backend, self.producer)
         self._retry_policy = retry_policy
         self._metrics = metrics_sink
@@ -74,9 +71,7 @@ class Soniq:
     def job(
         self, fn: None = None, /, **options: Unpack[JobKeywords]
     ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
-    def job(
-        self, fn: Callable[..., Any] | None = None, /, **options: Unpack[JobKeywords]
-    ) -> Any:
+    def job(self, fn: Callable[..., Any] | None = None, /, **options: Unpack[JobKeywords]) -> Any:
         """Make a function a job of this app. See :class:`soniq.task.JobKeywords` for the options."""
         return self.registry.job(**options) if fn is None else self.registry.job(fn)
 
@@ -282,7 +277,7 @@ class Soniq:
             self._closed = True
         self.backend.close()
 
-    async def __aenter__(self) -> Soniq:
+    async def __aenter__(self) -> Self:
         await self.setup()
         return self
 

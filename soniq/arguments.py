@@ -21,7 +21,10 @@ _CUT = "\n[... {count:,} characters left out ...]\n"
 
 
 def encode(value: object, *, limit: int, path: str = "args") -> str:
-    """The JSON text of ``value``; decoding it gives an equal value of the same types.
+    """The JSON text of ``value``; decoding it gives an equal value.
+
+    Types stay as well, but for floats from 1e16 on: a database that stores numbers and not their
+    spelling (PostgreSQL's jsonb) may give back the equal int.
 
     :param limit: bytes that the text may take
     :param path: what errors call the value

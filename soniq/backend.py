@@ -150,7 +150,8 @@ class StorageBackend(Protocol):
 
     def purge(self, *, limit: int, dead_letter_ttl: float | None = None) -> int:
         """Delete up to ``limit`` finished jobs past their time, and as many dead letters older than
-        ``dead_letter_ttl`` seconds; return how many rows went."""
+        ``dead_letter_ttl`` seconds; return how many rows went.
+        """
         ...
 
     # -- dead letters

@@ -6,13 +6,14 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 
 from soniq.backend import StorageBackend
 from soniq.errors import ConfigurationError, DeadLetterNotFound, InvalidEnqueue
 from soniq.jobs import DeadLetterReason, NewJob
 from soniq.records import DeadLetter, DeadLetterFilter, DeadLetterStats
+from soniq.task import MAX_ATTEMPTS
 
 
 class ReplayMaker(Protocol):
@@ -38,9 +39,7 @@ class DeadLetterService:
         self._backend = backend
         self._producer = producer
 
-    async def list_dead_letter_jobs(
-        self, filter: DeadLetterFilter | None = None
-    ) -> list[DeadLetter]:
+    async def list_dead_letter_jobs(self, filter: DeadLetterFilter | None = None) -> list[DeadLetter]:
         """Dead letters, newest first; at most ``filter.limit`` (1000) of them."""
         return await self._backend.run(self._backend.list_dead_letters, checked(filter))
 
@@ -140,7 +139,7 @@ class DeadLetterService:
         """Delete dead letters that are older than ``days``; return how many."""
         if not 0 <= days < float("inf"):
             raise ConfigurationError(f"days is {days!r}: give 0 or more")
-        before = datetime.now(timezone.utc) - timedelta(days=days)
+        before = datetime.now(UTC) - timedelta(days=days)
 
         def delete_all() -> int:
             deleted = 0
@@ -181,9 +180,7 @@ def checked(where: DeadLetterFilter | None) -> DeadLetterFilter:
     """The filter, if it makes sense; without one, everything (up to its limit)."""
     where = where or DeadLetterFilter()
     if where.limit < 0 or where.offset < 0:
-        raise ConfigurationError(
-            f"limit is {where.limit} and offset {where.offset}: give 0 or more"
-        )
+        raise ConfigurationError(f"limit is {where.limit} and offset {where.offset}: give 0 or more")
     for name in ("date_from", "date_to"):
         value = getattr(where, name)
         if value is not None and value.tzinfo is None:
@@ -191,17 +188,15 @@ def checked(where: DeadLetterFilter | None) -> DeadLetterFilter:
     known = [reason.value for reason in DeadLetterReason]
     for reason in where.reasons or ():
         if reason not in known:
-            raise ConfigurationError(
-                f"{reason!r} is no dead-letter reason; known: {', '.join(known)}"
-            )
+            raise ConfigurationError(f"{reason!r} is no dead-letter reason; known: {', '.join(known)}")
     return where
 
 
 def _attempts(letter: DeadLetter, reset: bool, given: int | None) -> int:
     if given is None:
         return letter.max_attempts if reset else 1
-    if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= 32_767:
-        raise InvalidEnqueue(f"new_max_attempts is {given!r}: give a whole number from 1 to 32767")
+    if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= MAX_ATTEMPTS:
+        raise InvalidEnqueue(f"new_max_attempts is {given!r}: give a whole number from 1 to {MAX_ATTEMPTS}")
     return given
 
 

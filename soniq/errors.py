@@ -63,9 +63,7 @@ class UnknownTask(SoniqError):
     def __init__(self, name: str, nearest: str | None = None) -> None:
         self.name = name
         self.nearest = nearest
-        hint = (
-            f"did you mean {nearest!r}?" if nearest else "is the module that declares it imported?"
-        )
+        hint = f"did you mean {nearest!r}?" if nearest else "is the module that declares it imported?"
         super().__init__(f"no job named {name!r} is registered; {hint}")
 
 

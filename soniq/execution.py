@@ -6,19 +6,21 @@ Whatever a job raises or returns ends in a :class:`~soniq.transitions.Change`; n
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
-import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from soniq import transitions
 from soniq.arguments import clean_text, encode
 from soniq.environment import Environment
 from soniq.errors import InvalidArguments, InvalidJob, JobTimeout
-from soniq.hooks import Hooks, MetricsSink, await_hooks, call_hooks
+from soniq.hooks import Hook, Hooks, MetricsSink, await_hook, call_hooks
 from soniq.jobs import Claim, DeadLetterReason, JobContext, Snooze
 from soniq.registry import Registry
 from soniq.retry import RetryPolicy
@@ -29,7 +31,7 @@ from soniq.transitions import Change
 
 logger = logging.getLogger("soniq.worker")
 
-_OWN_CODE = os.path.dirname(__file__) + os.sep
+_OWN_CODE = str(Path(__file__).parent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,29 +84,28 @@ class Execution:
             text = f"no job named {claim.job_name!r} is registered in this worker"
             return transitions.bury(claim, reason=DeadLetterReason.JOB_NOT_FOUND, error=text), text
         try:
-            call = self._prepared(task, claim)
+            attempt = self._prepared(task, claim, slot, started)
         except BaseException as error:  # noqa: BLE001  # a model's validators are user code
             summary = summarize(error)
             return transitions.bury(
                 claim, reason=DeadLetterReason.INVALID_ARGUMENTS, error=clean_text(summary)
             ), summary
-        timeout = task.options.timeout_seconds(self._settings)
         try:
             if task.is_async or self._hooks.need_loop:
-                value = await self._in_loop(task, claim, call, slot, timeout, started)
+                value = await self._in_loop(attempt)
             else:
-                value = await self._in_thread(claim, call, slot, timeout, started)
-            return self._succeeded(task, claim, value)
+                value = await self._in_thread(attempt)
+            return self._succeeded(attempt, value)
         except asyncio.CancelledError as error:
             current = asyncio.current_task()
             if current is not None and current.cancelling():
                 slot.abandon_if_busy()
                 return transitions.interrupt(claim), ""
-            return await self._failed(task, claim, error, slot)
+            return await self._failed(attempt, error)
         except BaseException as error:  # noqa: BLE001  # SystemExit of a job must not stop the worker
-            return await self._failed(task, claim, error, slot)
+            return await self._failed(attempt, error)
 
-    def _prepared(self, task: Task[..., Any], claim: Claim) -> _Call:
+    def _prepared(self, task: Task[..., Any], claim: Claim, slot: Slot, started: float) -> _Attempt:
         """The handler with its arguments and context, ready to be called."""
         context = JobContext(
             job_id=claim.job_id,
@@ -123,77 +124,74 @@ class Execution:
             model = task.options.validate.model_validate(stored)
             stored = {name: getattr(model, name) for name in stored}
         positional, named = task.signature.call_arguments(stored, context)
-        return _Call(task, positional, named, context)
+        timeout = task.options.timeout_seconds(self._settings)
+        return _Attempt(task, claim, slot, started, timeout, context, positional, named)
 
-    async def _in_thread(
-        self,
-        claim: Claim,
-        call: _Call,
-        slot: Slot,
-        timeout: float | None,
-        started: float,
-    ) -> Any:
+    async def _in_thread(self, attempt: _Attempt) -> Any:
         """Run a sync job, hooks included, in one hop to the slot's thread."""
-        hooks = self._hooks
+        claim, slot, hooks = attempt.claim, attempt.slot, self._hooks
 
-        def attempt() -> Any:
+        def call() -> Any:
             with self._environment.around_sync():
                 call_hooks(hooks.before, claim.job_name, claim.job_id, claim.attempt)
-                value = call()
-                call_hooks(
-                    hooks.after, claim.job_name, claim.job_id, (self._clock() - started) * 1000
-                )
+                value = attempt.call()
+                call_hooks(hooks.after, claim.job_name, claim.job_id, self._milliseconds(attempt))
                 return value
 
-        running = asyncio.ensure_future(self._environment.submit(slot.thread, _carry(attempt)))
-        await asyncio.wait({running}, timeout=timeout)
+        running = asyncio.ensure_future(self._environment.submit(slot.thread, _carry(call)))
+        await asyncio.wait({running}, timeout=attempt.timeout)
         if not running.done():
             running.add_done_callback(_retrieve)
             slot.abandon_if_busy()
-            raise JobTimeout(timeout or 0.0)
+            raise JobTimeout(attempt.timeout or 0.0)
         return _unwrap(running.result())
 
-    async def _in_loop(
-        self,
-        task: Task[..., Any],
-        claim: Claim,
-        call: _Call,
-        slot: Slot,
-        timeout: float | None,
-        started: float,
-    ) -> Any:
+    async def _in_loop(self, attempt: _Attempt) -> Any:
         """Run a job whose handler, hooks or middleware must be awaited."""
-        environment = self._environment
-
-        async def handler() -> Any:
-            if task.is_async:
-                return await call()
-
-            def attempt() -> Any:
-                with environment.around_sync():
-                    return call()
-
-            return _unwrap(await environment.submit(slot.thread, _carry(attempt)))
-
-        hooks = self._hooks
-        chain = handler
+        claim, slot, hooks = attempt.claim, attempt.slot, self._hooks
+        chain: Callable[[], Awaitable[Any]] = lambda: self._handle(attempt)  # noqa: E731  # a link
         for wrapper in reversed(hooks.around):
-            chain = _wrapped(wrapper, call.context, chain)
-        async with environment.around_async(slot.thread):
-            await await_hooks(hooks.before, claim.job_name, claim.job_id, claim.attempt)
+            chain = _wrapped(wrapper, attempt.context, chain)
+        async with self._environment.around_async(slot.thread):
+            await self._await_hooks(hooks.before, slot, claim.job_name, claim.job_id, claim.attempt)
             try:
-                async with asyncio.timeout(timeout) as limit:
+                async with asyncio.timeout(attempt.timeout) as limit:
                     value = await chain()
             except TimeoutError as error:
                 if not limit.expired():
                     raise
                 slot.abandon_if_busy()
-                raise JobTimeout(timeout or 0.0) from error
-            elapsed = (self._clock() - started) * 1000
-            await await_hooks(hooks.after, claim.job_name, claim.job_id, elapsed)
+                raise JobTimeout(attempt.timeout or 0.0) from error
+            elapsed = self._milliseconds(attempt)
+            await self._await_hooks(hooks.after, slot, claim.job_name, claim.job_id, elapsed)
             return value
 
-    def _succeeded(self, task: Task[..., Any], claim: Claim, value: Any) -> tuple[Change, str]:
+    async def _handle(self, attempt: _Attempt) -> Any:
+        """Call the handler: an async one here, a sync one on the slot's thread."""
+        if attempt.task.is_async:
+            return await attempt.call()
+        return await self._on_thread(attempt.slot, attempt.call)
+
+    async def _on_thread(self, slot: Slot, call: Callable[[], Any]) -> Any:
+        def surrounded() -> Any:
+            with self._environment.around_sync():
+                return call()
+
+        return _unwrap(await self._environment.submit(slot.thread, _carry(surrounded)))
+
+    async def _await_hooks(self, hooks: list[Hook], slot: Slot, *arguments: object) -> None:
+        """Call hooks in order: async ones here, sync ones on the slot's thread, like sync jobs."""
+        for hook in hooks:
+            if inspect.iscoroutinefunction(hook):
+                await await_hook(hook, *arguments)
+            else:
+                await self._on_thread(slot, partial(call_hooks, [hook], *arguments))
+
+    def _milliseconds(self, attempt: _Attempt) -> float:
+        return (self._clock() - attempt.started) * 1000
+
+    def _succeeded(self, attempt: _Attempt, value: Any) -> tuple[Change, str]:
+        task, claim = attempt.task, attempt.claim
         if isinstance(value, Snooze):
             seconds = _snooze_seconds(value)
             if seconds is None:
@@ -210,37 +208,24 @@ class Execution:
             text = encode(value, limit=self._settings.max_result_bytes, path="result")
         except BaseException as error:  # noqa: BLE001  # a value's own methods may raise anything
             note = f"the result was not stored: {summarize(error)}"
-            return transitions.succeed(
-                claim, result_json=None, ttl=ttl, error=clean_text(note)
-            ), note
+            return transitions.succeed(claim, result_json=None, ttl=ttl, error=clean_text(note)), note
         return transitions.succeed(claim, result_json=text, ttl=ttl), ""
 
-    async def _failed(
-        self, task: Task[..., Any], claim: Claim, error: BaseException, slot: Slot
-    ) -> tuple[Change, str]:
-        hooks = self._hooks.error
-        if hooks:
-            arguments = (claim.job_name, claim.job_id, error, claim.attempt)
-            if self._hooks.need_loop:
-                await await_hooks(hooks, *arguments)
-            else:
-                await self._environment.submit(
-                    slot.thread, lambda: call_hooks(hooks, *arguments)
-                )
+    async def _failed(self, attempt: _Attempt, error: BaseException) -> tuple[Change, str]:
+        task, claim = attempt.task, attempt.claim
+        await self._await_hooks(
+            self._hooks.error, attempt.slot, claim.job_name, claim.job_id, error, claim.attempt
+        )
         overran = isinstance(error, JobTimeout)
         change = transitions.fail(
             claim,
             error=describe(error),
             delay=self._retry_delay(task, claim, error),
-            exhausted=DeadLetterReason.TIMEOUT
-            if overran
-            else DeadLetterReason.MAX_RETRIES_EXCEEDED,
+            exhausted=DeadLetterReason.TIMEOUT if overran else DeadLetterReason.MAX_RETRIES_EXCEEDED,
         )
         return change, summarize(error)
 
-    def _retry_delay(
-        self, task: Task[..., Any], claim: Claim, error: BaseException
-    ) -> float | None:
+    def _retry_delay(self, task: Task[..., Any], claim: Claim, error: BaseException) -> float | None:
         own = self._policies.get(task.name)
         if own is None:
             own = self._policies[task.name] = task.options.retry_policy(self._settings)
@@ -250,7 +235,7 @@ class Execution:
             if delay is None or 0 <= delay < float("inf"):
                 return delay
             logger.error("the retry policy said %r; give 0 or more seconds, or None", delay)
-        except BaseException:  # noqa: BLE001  # a policy is user code, and the job needs an outcome
+        except BaseException:  # a policy is user code, and the job needs an outcome
             logger.exception("the retry policy failed; the job's own delay is used")
         return own.delay_for(attempt=claim.attempt, job=claim, exc=error)
 
@@ -296,16 +281,20 @@ def summarize(error: BaseException) -> str:
     return clean_text(f"{kind}: {text}" if text else kind, limit=500)
 
 
-@dataclass(slots=True)
-class _Call:
-    """A handler with its arguments and context."""
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One attempt at one job, ready to be made."""
 
     task: Task[..., Any]
+    claim: Claim
+    slot: Slot
+    started: float
+    timeout: float | None  # seconds
+    context: JobContext
     positional: tuple[Any, ...]
     named: dict[str, Any]
-    context: JobContext
 
-    def __call__(self) -> Any:
+    def call(self) -> Any:
         return self.task.fn(*self.positional, **self.named)
 
 

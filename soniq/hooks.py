@@ -30,9 +30,7 @@ class MetricsSink(Protocol):
     def record_job_start(self, *, job_name: str, queue: str) -> None:
         """An attempt begins."""
 
-    def record_job_end(
-        self, *, job_name: str, queue: str, status: str, duration_s: float
-    ) -> None:
+    def record_job_end(self, *, job_name: str, queue: str, status: str, duration_s: float) -> None:
         """An attempt ended; ``status`` is the verb of the change: succeed, retry, bury, ..."""
 
 
@@ -90,18 +88,15 @@ def call_hooks(hooks: list[Hook], *args: object) -> None:
     for hook in hooks:
         try:
             hook(*args)
-        except BaseException:  # noqa: BLE001  # a hook must never decide about a job
+        except BaseException:  # a hook must never decide about a job
             logger.exception("hook %r failed; the job goes on", hook)
 
 
-async def await_hooks(hooks: list[Hook], *args: object) -> None:
-    """Call sync and async hooks; log what they raise."""
-    for hook in hooks:
-        try:
-            answer = hook(*args)
-            if inspect.isawaitable(answer):
-                await answer
-        except asyncio.CancelledError:
-            raise
-        except BaseException:  # noqa: BLE001  # a hook must never decide about a job
-            logger.exception("hook %r failed; the job goes on", hook)
+async def await_hook(hook: Hook, *args: object) -> None:
+    """Await an async hook; log what it raises."""
+    try:
+        await hook(*args)
+    except asyncio.CancelledError:
+        raise
+    except BaseException:
+        logger.exception("hook %r failed; the job goes on", hook)

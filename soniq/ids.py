@@ -32,6 +32,7 @@ class UUID7Factory:
         self._last = 0
 
     def __call__(self) -> uuid.UUID:
+        """A new id, later than all before."""
         millis = self._clock_ns() // 1_000_000
         tail = int.from_bytes(self._random_bytes(10), "big") >> (80 - _RANDOM_BITS)
         with self._lock:

@@ -33,9 +33,7 @@ class Maintenance:
         """Give jobs of lost workers back, or bury them. True: there may be more."""
         dead_after = self._settings.dead_after
         orphans = self._backend.orphans(dead_after=dead_after, limit=RESCUE_BATCH)
-        changes = [
-            transitions.rescue(claim, max_crashes=self._settings.max_crashes) for claim in orphans
-        ]
+        changes = [transitions.rescue(claim, max_crashes=self._settings.max_crashes) for claim in orphans]
         for change, applied in zip(changes, self._backend.apply(changes), strict=True):
             if applied:
                 outcome = "dead letter (worker_lost)" if change.verb == "bury" else "queued again"

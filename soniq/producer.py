@@ -59,9 +59,7 @@ class JobProducer:
         self._ready()
         return self._backend.enqueue([self.new_job(target, args, options)])[0]
 
-    async def aenqueue(
-        self, target: Target, args: Mapping[str, Any], options: EnqueueOptions
-    ) -> str:
+    async def aenqueue(self, target: Target, args: Mapping[str, Any], options: EnqueueOptions) -> str:
         """:meth:`enqueue` for async code."""
         return await self._backend.run(self.enqueue, target, args, options)
 
@@ -70,9 +68,7 @@ class JobProducer:
     ) -> list[str]:
         """Store one job per mapping; return their ids in order. Nothing is written if one is wrong."""
         self._ready()
-        jobs = [
-            self._numbered(index, target, args, options) for index, args in enumerate(args_list)
-        ]
+        jobs = [self._numbered(index, target, args, options) for index, args in enumerate(args_list)]
         return self._backend.enqueue(jobs)
 
     async def aenqueue_many(
@@ -101,9 +97,7 @@ class JobProducer:
             id=str(self._new_id()),
             job_name=name,
             args_json=text,
-            queue=check_queue(
-                _first(options.queue, ref.queue if ref else None, job.queue), InvalidEnqueue
-            ),
+            queue=check_queue(_first(options.queue, ref.queue if ref else None, job.queue), InvalidEnqueue),
             priority=check_priority(
                 _first(
                     options.priority,
@@ -166,9 +160,7 @@ class JobProducer:
                 return target.name, target
             return target.name, self._registry.get(target.name)
         if not isinstance(target, (str, TaskRef)):
-            raise InvalidEnqueue(
-                f"{target!r} is not a job; decorate it with @job, or pass the name of one"
-            )
+            raise InvalidEnqueue(f"{target!r} is not a job; decorate it with @job, or pass the name of one")
         name = target if isinstance(target, str) else target.name
         task = self._registry.find(name)
         if task is None and self._settings.enqueue_validation == "strict":
@@ -215,9 +207,7 @@ def _dedup_key(value: object) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or not 0 < len(value) <= MAX_DEDUP_KEY:
-        raise InvalidEnqueue(
-            f"dedup_key is {value!r}: give a text of 1 to {MAX_DEDUP_KEY} characters"
-        )
+        raise InvalidEnqueue(f"dedup_key is {value!r}: give a text of 1 to {MAX_DEDUP_KEY} characters")
     encode(value, limit=8 * MAX_DEDUP_KEY, path="dedup_key")
     return value
 

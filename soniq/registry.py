@@ -41,9 +41,7 @@ class Registry:
     def job(
         self, fn: None = None, /, **options: Unpack[JobKeywords]
     ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
-    def job(
-        self, fn: Callable[..., Any] | None = None, /, **options: Unpack[JobKeywords]
-    ) -> Any:
+    def job(self, fn: Callable[..., Any] | None = None, /, **options: Unpack[JobKeywords]) -> Any:
         """Make a function a job. Bare (``@job``) or with options (``@job(queue="emails")``).
 
         :raises InvalidJob: an option is impossible, or the name is taken by another function
@@ -108,7 +106,7 @@ class Registry:
                 f"the job name {name!r} is taken by {default_name(taken.fn)}; "
                 f"give {default_name(fn)} another name="
             )
-        task = Task(
+        task: Task[P, R] = Task(
             fn,
             name=name,
             options=JobOptions.from_keywords(cast("JobKeywords", keywords)),

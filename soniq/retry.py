@@ -46,13 +46,9 @@ class TaskRetryPolicy:
 
     def __post_init__(self) -> None:
         if not self.delays or any(not 0 <= delay < float("inf") for delay in self.delays):
-            raise InvalidJob(
-                f"retry_delay is {list(self.delays)}: give 0 or more seconds, or a list of them"
-            )
+            raise InvalidJob(f"retry_delay is {list(self.delays)}: give 0 or more seconds, or a list of them")
         if self.backoff and len(self.delays) > 1:
-            raise InvalidJob(
-                "retry_backoff doubles one retry_delay; with a list of delays leave it out"
-            )
+            raise InvalidJob("retry_backoff doubles one retry_delay; with a list of delays leave it out")
         if self.max_delay is not None and self.max_delay < 0:
             raise InvalidJob(f"retry_max_delay is {self.max_delay}: give 0 or more seconds")
 

@@ -57,14 +57,11 @@ class Settings:
             _seconds("job_timeout", self.job_timeout, positive=True)
         if self.enqueue_validation not in ("strict", "warn", "none"):
             raise ConfigurationError(
-                f"enqueue_validation is {self.enqueue_validation!r}: "
-                "give 'strict', 'warn' or 'none'"
+                f"enqueue_validation is {self.enqueue_validation!r}: give 'strict', 'warn' or 'none'"
             )
         if self.queues is not None:
             if isinstance(self.queues, str):
-                raise ConfigurationError(
-                    f"queues is the string {self.queues!r}: give a list of names"
-                )
+                raise ConfigurationError(f"queues is the string {self.queues!r}: give a list of names")
             object.__setattr__(self, "queues", check_queues(self.queues))
         if 3 * self.heartbeat_interval > self.dead_after:
             raise ConfigurationError(
@@ -84,7 +81,8 @@ def check_known(values: Mapping[str, Any], known: list[str], *, what: str) -> No
     """Refuse keys that are not in ``known``, naming the nearest one that is."""
     for key in values:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
+            near = [name for name in known if name.casefold() == str(key).casefold()]
+            near = near or difflib.get_close_matches(str(key), known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
             raise ConfigurationError(f"unknown {what} {key!r}; {hint}")
 

@@ -30,9 +30,7 @@ class Signature:
         self._required = frozenset(
             p.name for p in own if p.kind in _NAMED and p.default is inspect.Parameter.empty
         )
-        self._positional_only = [
-            p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_ONLY
-        ]
+        self._positional_only = [p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_ONLY]
         self._extra = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in own)
         self._simple = not self._positional_only and not self._extra
 
@@ -88,9 +86,7 @@ class Signature:
         return self._simple and self._required <= kwargs.keys() <= self._names
 
 
-def _context_parameter(
-    fn: Callable[..., Any], signature: inspect.Signature, job_name: str
-) -> str | None:
+def _context_parameter(fn: Callable[..., Any], signature: inspect.Signature, job_name: str) -> str | None:
     """The name of the parameter that is annotated with JobContext."""
     try:
         hints = typing.get_type_hints(fn)

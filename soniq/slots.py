@@ -41,17 +41,17 @@ class SlotThread(Executor):
         future: Future[T] = Future()
 
         def call() -> None:
+            if not future.set_running_or_notify_cancel():
+                self._ended()
+                return
             try:
-                if future.set_running_or_notify_cancel():
-                    try:
-                        result = fn(*args, **kwargs)
-                    except BaseException as error:  # noqa: BLE001  # it belongs to the caller
-                        future.set_exception(error)
-                    else:
-                        future.set_result(result)
-            finally:
-                with self._lock:
-                    self._pending -= 1
+                result = fn(*args, **kwargs)
+            except BaseException as error:  # noqa: BLE001  # it belongs to the caller
+                self._ended()
+                future.set_exception(error)
+            else:
+                self._ended()
+                future.set_result(result)
 
         with self._lock:
             self._pending += 1
@@ -69,6 +69,11 @@ class SlotThread(Executor):
             self._calls.put(None)
             if wait and thread is not threading.current_thread():
                 thread.join()
+
+    def _ended(self) -> None:
+        """Before the caller hears of it: to it the thread is idle again."""
+        with self._lock:
+            self._pending -= 1
 
     def _run(self) -> None:
         while (call := self._calls.get()) is not None:

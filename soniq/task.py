@@ -22,6 +22,7 @@ When: TypeAlias = datetime | timedelta | float
 
 EXPLICIT_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 MAX_NAME = 255
+MAX_ATTEMPTS = 32_767  # what a smallint column holds
 
 
 class JobKeywords(TypedDict, total=False):
@@ -93,7 +94,7 @@ class JobOptions:
             check_priority(self.priority, InvalidJob)
         retries = self.max_retries
         if retries is not None and (
-            isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries < 32_767
+            isinstance(retries, bool) or not isinstance(retries, int) or not 0 <= retries < MAX_ATTEMPTS
         ):
             raise InvalidJob(f"max_retries is {retries!r}: give a whole number from 0 to 32766")
         for name in ("timeout", "result_ttl"):
@@ -143,15 +144,11 @@ class TaskRef:
 class Producer(Protocol):
     """What a task needs of the app it enqueues to."""
 
-    def enqueue(
-        self, target: Task[..., Any], args: Mapping[str, Any], options: EnqueueOptions
-    ) -> str:
+    def enqueue(self, target: Task[..., Any], args: Mapping[str, Any], options: EnqueueOptions) -> str:
         """Store one job on the calling thread; return its id."""
         ...
 
-    async def aenqueue(
-        self, target: Task[..., Any], args: Mapping[str, Any], options: EnqueueOptions
-    ) -> str:
+    async def aenqueue(self, target: Task[..., Any], args: Mapping[str, Any], options: EnqueueOptions) -> str:
         """Store one job; return its id."""
         ...
 
@@ -198,6 +195,7 @@ class Task(Generic[P, R]):
         functools.update_wrapper(cast("Callable[P, R]", self), fn)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function itself; no queue involved."""
         return self.fn(*args, **kwargs)
 
     def __repr__(self) -> str:
@@ -217,7 +215,7 @@ class Task(Generic[P, R]):
         :param scheduled_at: not before: an aware datetime, or from now a timedelta or seconds
         :param dedup_key: while a job of this name with this key is live, another is not stored
         """
-        given = {
+        given: dict[str, Any] = {
             "queue": queue,
             "priority": priority,
             "scheduled_at": scheduled_at,

@@ -52,9 +52,7 @@ class Change:
     reason: DeadLetterReason | None = None  # of a dead letter
 
 
-def succeed(
-    claim: Claim, *, result_json: str | None, ttl: float | None, error: str | None = None
-) -> Change:
+def succeed(claim: Claim, *, result_json: str | None, ttl: float | None, error: str | None = None) -> Change:
     """The handler returned. ``error`` notes a result that could not be stored."""
     return Change(
         verb="succeed",

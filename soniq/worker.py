@@ -101,9 +101,7 @@ class Worker:
             logger.warning("stopping at once; running jobs are given back")
         else:
             self._stopping = True
-            logger.info(
-                "stopping; running jobs have %g s to finish", self._settings.shutdown_timeout
-            )
+            logger.info("stopping; running jobs have %g s to finish", self._settings.shutdown_timeout)
         self._wake.set()
 
     async def run(self, *, handle_signals: bool = False) -> bool:
@@ -210,9 +208,7 @@ class Worker:
         pause = self._pause
         self._pause = min(pause * 2, self._settings.poll_interval)
         if pause > 1.0:
-            due = await self._call(
-                self._backend.next_due, queues=self._queues, names=tuple(self._registry)
-            )
+            due = await self._call(self._backend.next_due, queues=self._queues, names=tuple(self._registry))
             if due is not None:
                 pause = min(pause, max(due, 0.0))
         return min(pause, self._settings.poll_interval)
@@ -282,7 +278,7 @@ class Worker:
                 await self._drain()
             await self._call(self._backend.deregister, self.info.id)
         except BackendError as error:
-            logger.error("leaving without a word to the storage, others will rescue: %s", error)
+            logger.warning("leaving without a word to the storage, others will rescue: %s", error)
         finally:
             heart.stop()
             for slot in self._free:
@@ -319,9 +315,7 @@ class Worker:
                 more = await self._sweep_once()
             except Exception:
                 logger.exception("maintenance failed; the next sweep tries again")
-            await asyncio.sleep(
-                maintenance.pause(self._settings.sweep_interval, more, random.uniform)
-            )
+            await asyncio.sleep(maintenance.pause(self._settings.sweep_interval, more, random.uniform))
 
     async def _sweep_once(self) -> bool:
         """One sweep. What it gave back may be claimed now. True: there may be more to do."""

@@ -7,7 +7,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.db import connections, router, transaction
-from django.db.models import Count, Exists, Min, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from soniq.jobs import Claim, JobStatus, NewJob, WorkerInfo
 from soniq.records import DeadLetter, DeadLetterFilter, DeadLetterStats, WorkerRecord
@@ -61,7 +61,7 @@ class DjangoBackend:
         """Remove all jobs, dead letters and workers."""
         with self._transaction():
             for model in (Job, DeadLetterJob, Worker):
-                model._default_manager.using(self.alias).all().delete()
+                model.objects.using(self.alias).all().delete()
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """On the thread that async code shares for the ORM, so within its transaction."""
@@ -121,8 +121,9 @@ class DjangoBackend:
         with self._transaction():
             self._lock_database()
             found = list(
-                self._locked(due.order_by("priority", "scheduled_at", "id"), skip=True)
-                .values_list(*rows.CLAIM_COLUMNS)[:limit]
+                self._locked(due.order_by("priority", "scheduled_at", "id"), skip=True).values_list(
+                    *rows.CLAIM_COLUMNS
+                )[:limit]
             )
             claims = [rows.claim(row, worker_id) for row in found]
             if claims:
@@ -186,9 +187,9 @@ class DjangoBackend:
     ) -> float | None:
         """See :class:`soniq.backend.StorageBackend`."""
         with translated(self.alias):
-            queued = self._queued(queues, names)
-            answer = queued.aggregate(due=Min("scheduled_at"), now=DatabaseNow())
-        return None if answer["due"] is None else (answer["due"] - answer["now"]).total_seconds()
+            queued = self._queued(queues, names).order_by("scheduled_at")
+            found = queued.values_list("scheduled_at", DatabaseNow())[:1]
+            return next(((due - now).total_seconds() for due, now in found), None)
 
     # -- liveness
 
@@ -219,9 +220,7 @@ class DjangoBackend:
 
     def orphans(self, *, dead_after: float, limit: int) -> list[Claim]:
         """See :class:`soniq.backend.StorageBackend`."""
-        live = self._workers.filter(
-            pk=OuterRef("worker_id"), last_heartbeat_at__gt=from_now(-dead_after)
-        )
+        live = self._workers.filter(pk=OuterRef("worker_id"), last_heartbeat_at__gt=from_now(-dead_after))
         with translated(self.alias):
             held = self._jobs.filter(~Exists(live), status=Job.Status.PROCESSING)
             found = list(held.order_by("id").values_list(*rows.CLAIM_COLUMNS, "worker_id")[:limit])
@@ -231,9 +230,7 @@ class DjangoBackend:
         """See :class:`soniq.backend.StorageBackend`."""
         holds = self._jobs.filter(worker_id=OuterRef("pk"), status=Job.Status.PROCESSING)
         with translated(self.alias):
-            stale = self._workers.filter(
-                ~Exists(holds), last_heartbeat_at__lte=from_now(-dead_after)
-            )
+            stale = self._workers.filter(~Exists(holds), last_heartbeat_at__lte=from_now(-dead_after))
             return stale.delete()[0]
 
     def list_workers(self) -> list[WorkerRecord]:
@@ -287,22 +284,22 @@ class DjangoBackend:
 
     def purge(self, *, limit: int, dead_letter_ttl: float | None = None) -> int:
         """See :class:`soniq.backend.StorageBackend`."""
-        expired = self._jobs.filter(expires_at__lte=DatabaseNow()).order_by("expires_at")
-        gone = self._delete_some(expired, limit)
+        gone = self._delete_some(self._jobs, limit, expires_at__lte=DatabaseNow())
         if dead_letter_ttl is not None:
-            old = self._dead_letters.filter(moved_to_dead_letter_at__lte=from_now(-dead_letter_ttl))
-            gone += self._delete_some(old.order_by("moved_to_dead_letter_at"), limit)
+            before = from_now(-dead_letter_ttl)
+            gone += self._delete_some(self._dead_letters, limit, moved_to_dead_letter_at__lte=before)
         return gone
 
-    def _delete_some(self, found: QuerySet[Any], limit: int) -> int:
+    def _delete_some(self, rows_of: QuerySet[Any], limit: int, **condition: Any) -> int:
         """Delete at most ``limit`` rows, leaving those that another worker is deleting."""
+        found = rows_of.filter(**condition)
         with translated(self.alias):
             if not found.exists():
                 return 0
         with self._transaction():
             self._lock_database()
             ids = list(self._locked(found, skip=True).values_list("pk", flat=True)[:limit])
-            return int(found.model._base_manager.using(self.alias).filter(pk__in=ids).delete()[0])
+            return rows_of.filter(pk__in=ids).delete()[0]
 
     # -- dead letters
 
@@ -326,11 +323,13 @@ class DjangoBackend:
             letter = self._locked(self._dead_letters.filter(pk=dead_letter_id)).first()
             if letter is None:
                 return None
-            self._dead_letters.filter(pk=letter.pk).update(
-                resurrection_count=letter.resurrection_count + 1,
-                last_resurrection_at=DatabaseNow(),
-            )
-            return self.enqueue([job])[0]
+            [new_id] = self.enqueue([job])
+            if new_id == job.id:
+                self._dead_letters.filter(pk=letter.pk).update(
+                    resurrection_count=letter.resurrection_count + 1,
+                    last_resurrection_at=DatabaseNow(),
+                )
+            return new_id
 
     def tag_dead_letter(self, dead_letter_id: str, tags: Sequence[str]) -> bool:
         """See :class:`soniq.backend.StorageBackend`."""
@@ -376,19 +375,17 @@ class DjangoBackend:
 
     @property
     def _jobs(self) -> QuerySet[Job]:
-        return Job._default_manager.using(self.alias)
+        return Job.objects.using(self.alias)
 
     @property
     def _dead_letters(self) -> QuerySet[DeadLetterJob]:
-        return DeadLetterJob._default_manager.using(self.alias)
+        return DeadLetterJob.objects.using(self.alias)
 
     @property
     def _workers(self) -> QuerySet[Worker]:
-        return Worker._default_manager.using(self.alias)
+        return Worker.objects.using(self.alias)
 
-    def _queued(
-        self, queues: Collection[str] | None, names: Collection[str] | None
-    ) -> QuerySet[Job]:
+    def _queued(self, queues: Collection[str] | None, names: Collection[str] | None) -> QuerySet[Job]:
         found = self._jobs.filter(status=Job.Status.QUEUED)
         if queues is not None:
             found = found.filter(queue__in=list(queues))
@@ -417,9 +414,7 @@ class DjangoBackend:
         features = connections[self.alias].features
         if not features.has_select_for_update:
             return found
-        return found.select_for_update(
-            skip_locked=skip and features.has_select_for_update_skip_locked
-        )
+        return found.select_for_update(skip_locked=skip and features.has_select_for_update_skip_locked)
 
 
 def _waves(changes: Sequence[Change]) -> list[list[Change]]:

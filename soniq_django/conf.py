@@ -34,6 +34,9 @@ def read_settings() -> DjangoSettings:
         raise ImproperlyConfigured(f"SONIQ is {values!r}: give a dict of settings")
     try:
         check_known(values, [*_CORE, "DATABASE", "JOBS_MODULE"], what="key in settings.SONIQ:")
+    except ConfigurationError as error:
+        raise ImproperlyConfigured(str(error)) from None
+    try:
         core = {_CORE[key]: value for key, value in values.items() if key in _CORE}
         Settings.from_mapping(core)
     except ConfigurationError as error:
@@ -76,4 +79,4 @@ def _in_upper_case(message: str) -> str:
     """The message with the names of settings as ``settings.SONIQ`` writes them."""
     for upper, lower in sorted(_CORE.items(), key=lambda pair: -len(pair[1])):
         message = message.replace(lower, upper)
-    return message if message.startswith("unknown") else f"settings.SONIQ: {message}"
+    return f"settings.SONIQ: {message}"

@@ -105,9 +105,7 @@ def _tidy(connection: BaseDatabaseWrapper) -> None:
     if connection.connection is None and not connection.in_atomic_block:
         return
     if connection.in_atomic_block or not connection.get_autocommit():
-        logger.warning(
-            "a job left a transaction open on %r; it is rolled back", connection.alias
-        )
+        logger.warning("a job left a transaction open on %r; it is rolled back", connection.alias)
         try:
             connection.close()
         finally:

@@ -17,9 +17,7 @@ class JSONText(str):
 class StoredJSONField(JSONField):
     """A ``JSONField`` that does not encode a :class:`JSONText` a second time."""
 
-    def get_db_prep_value(
-        self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False
-    ) -> Any:
+    def get_db_prep_value(self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False) -> Any:
         """See the class."""
         if isinstance(value, JSONText):
             return str(value)

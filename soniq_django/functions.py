@@ -15,6 +15,13 @@ from django.db.models.sql.compiler import SQLCompiler
 class DatabaseNow(Now):
     """The database's now. On MySQL in UTC, as Django stores it, not in the session's time zone."""
 
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra: Any
+    ) -> tuple[str, Any]:
+        """With six digits, as Django writes its own times: SQLite compares them as text."""
+        template = "STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f000', 'NOW')"
+        return self.as_sql(compiler, connection, template=template, **extra)
+
     def as_mysql(
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra: Any
     ) -> tuple[str, Any]:
@@ -26,8 +33,4 @@ def from_now(seconds: float) -> Combinable:
     """The instant ``seconds`` after (negative: before) the database's now."""
     if not seconds:
         return DatabaseNow()
-    return ExpressionWrapper(
-        DatabaseNow() + timedelta(seconds=seconds), output_field=DateTimeField()
-    )
-
-
+    return ExpressionWrapper(DatabaseNow() + timedelta(seconds=seconds), output_field=DateTimeField())

@@ -45,6 +45,8 @@ class Job(models.Model):
     last_error = models.TextField(_("last error"), null=True)
     result = StoredJSONField(_("result"), null=True)
 
+    objects = models.Manager()
+
     class Meta:
         db_table = "soniq_jobs"
         verbose_name = _("job")
@@ -62,9 +64,7 @@ class Job(models.Model):
                 condition=Q(status="queued"),
                 name="soniq_jobs_claim_queue",
             ),
-            models.Index(
-                fields=["worker_id"], condition=Q(status="processing"), name="soniq_jobs_held"
-            ),
+            models.Index(fields=["worker_id"], condition=Q(status="processing"), name="soniq_jobs_held"),
             models.Index(
                 fields=["expires_at"],
                 condition=Q(expires_at__isnull=False),
@@ -102,14 +102,14 @@ class DeadLetterJob(models.Model):
     last_resurrection_at = models.DateTimeField(_("last replay at"), null=True)
     tags = models.JSONField(_("tags"), default=list)
 
+    objects = models.Manager()
+
     class Meta:
         db_table = "soniq_dead_letter_jobs"
         verbose_name = _("dead letter")
         verbose_name_plural = _("dead letters")
         permissions = [("replay_deadletterjob", _("Can replay dead letters"))]
-        indexes = [
-            models.Index(fields=["moved_to_dead_letter_at", "id"], name="soniq_dead_letters_moved")
-        ]
+        indexes = [models.Index(fields=["moved_to_dead_letter_at", "id"], name="soniq_dead_letters_moved")]
 
     def __str__(self) -> str:
         return f"{self.job_name} {self.id}"
@@ -125,6 +125,8 @@ class Worker(models.Model):
     queues = models.JSONField(_("queues"), null=True)
     started_at = models.DateTimeField(_("started at"), db_default=DatabaseNow())
     last_heartbeat_at = models.DateTimeField(_("last heartbeat at"), db_default=DatabaseNow())
+
+    objects = models.Manager()
 
     class Meta:
         db_table = "soniq_workers"

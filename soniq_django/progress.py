@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
+from typing import Any, Self
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -19,11 +20,11 @@ class Progress:
 
     def __init__(self, *, shown: bool) -> None:
         self._shown = shown and sys.stderr.isatty()
-        self._bar: tqdm[None] | None = None
+        self._bar: tqdm[Any] | None = None
         self._stack = ExitStack()
         self._dead = 0
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -37,8 +38,9 @@ class Progress:
     def expect(self, total: Callable[[], int]) -> None:
         """Show the bar, for so many jobs as ``total`` says; jobs that they enqueue are added."""
         if self._shown:
-            self._bar = tqdm(total=total(), unit="job", dynamic_ncols=True)
-            self._stack.callback(self._bar.close)
+            bar: tqdm[Any] = tqdm(total=total(), unit="job", dynamic_ncols=True)
+            self._stack.callback(bar.close)
+            self._bar = bar
             self._stack.enter_context(logging_redirect_tqdm([logging.getLogger("soniq")]))
 
     def count(self, outcome: Outcome) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from django.conf import settings
@@ -212,7 +212,7 @@ def aware(value: datetime) -> datetime:
     """A time from the database, aware and in UTC whatever USE_TZ says."""
     if django_timezone.is_naive(value):
         value = django_timezone.make_aware(value)
-    return value.astimezone(timezone.utc)
+    return value.astimezone(UTC)
 
 
 def maybe_aware(value: datetime | None) -> datetime | None:

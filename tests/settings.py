@@ -21,6 +21,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "soniq_django",
     "tests.shop",
+    "tests.yard",
 ]
 
 MIDDLEWARE = [

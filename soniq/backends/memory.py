@@ -1,3 +1,4 @@
+# ruff: noqa: D102  (the contract documents the methods)
 """A store of dicts under one lock, for tests and for trying things out.
 
 It is as strict as a database: arguments and results are kept as JSON text, and what a table would
@@ -283,7 +284,7 @@ class MemoryBackend:
         return True
 
     def _bury(self, row: _Row, change: Change, now: datetime) -> None:
-        assert change.reason is not None
+        assert change.reason is not None  # noqa: S101  # dead letters have one
         self._delete(row)
         letter = DeadLetter(
             id=row.new.id,
@@ -318,9 +319,7 @@ class MemoryBackend:
             del self._holders[row.unique_key]
             row.unique_key = None
 
-    def _queued(
-        self, queues: Collection[str] | None, names: Collection[str] | None
-    ) -> Iterator[_Row]:
+    def _queued(self, queues: Collection[str] | None, names: Collection[str] | None) -> Iterator[_Row]:
         rows = self._by_status[JobStatus.QUEUED].values()
         return (row for row in rows if _selected(row, queues, names))
 
@@ -479,9 +478,7 @@ class MemoryBackend:
             dead = self._dead.get(dead_letter_id)
             if dead is None:
                 return False
-            dead.letter = replace(
-                dead.letter, tags=tuple(dict.fromkeys([*dead.letter.tags, *tags]))
-            )
+            dead.letter = replace(dead.letter, tags=tuple(dict.fromkeys([*dead.letter.tags, *tags])))
             return True
 
     def dead_letter_stats(self, *, hours: float | None = None) -> DeadLetterStats:
@@ -499,9 +496,7 @@ class MemoryBackend:
 
 
 def _selected(row: _Row, queues: Collection[str] | None, names: Collection[str] | None) -> bool:
-    return (queues is None or row.new.queue in queues) and (
-        names is None or row.new.job_name in names
-    )
+    return (queues is None or row.new.queue in queues) and (names is None or row.new.job_name in names)
 
 
 def _guard_holds(row: _Row, change: Change) -> bool:

@@ -1,3 +1,4 @@
+# ruff: noqa: S101, PLR2004  (these are tests)
 """Apply: the seven verbs, and the guard that each stands behind."""
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from soniq.testing.conformance.support import (
     Conformance,
     claimed,
     enqueue_one,
+    exactly,
     new_id,
     new_jobs,
     new_worker,
@@ -77,14 +79,14 @@ class ApplyConformance(Conformance):
         """What the handler returned is what a reader gets, to the type."""
         job = written(backend, succeed(claimed(backend), result_json=text, ttl=60))
 
-        assert repr(job.result) == repr(json.loads(text))
+        assert exactly(job.result) == exactly(json.loads(text))
 
     @pytest.mark.parametrize("text", ["null", "false", "0", '""', "[]", '"text"', "1.5"])
     def test_results_need_not_be_objects(self, backend: StorageBackend, text: str) -> None:
         """Any JSON value is a result."""
         job = written(backend, succeed(claimed(backend), result_json=text, ttl=60))
 
-        assert repr(job.result) == repr(json.loads(text))
+        assert exactly(job.result) == exactly(json.loads(text))
 
     def test_retry_queues_a_job_after_its_delay(self, backend: StorageBackend) -> None:
         """The error is kept, the attempt stays counted, the delay counts from now."""
@@ -223,9 +225,7 @@ class ApplyConformance(Conformance):
         assert backend.queue_stats()["total"] == 0
 
     @each_outcome
-    def test_a_change_applies_once(
-        self, backend: StorageBackend, outcome: Callable[[Claim], Change]
-    ) -> None:
+    def test_a_change_applies_once(self, backend: StorageBackend, outcome: Callable[[Claim], Change]) -> None:
         """Saying the same again, after an answer was lost, changes nothing."""
         change = outcome(claimed(backend))
         assert backend.apply([change]) == [True]

@@ -1,3 +1,4 @@
+# ruff: noqa: S101, PLR2004  (these are tests)
 """Claim: order, filters, counting; and asking what could be claimed."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: S101, PLR2004  (these are tests)
 """Dead letters: the move, the filter, replay, tags and counts."""
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from soniq.testing.conformance.support import (
     buried,
     claimed,
     enqueue_one,
+    exactly,
     new_id,
     new_job,
     seconds_between,
@@ -77,11 +79,13 @@ def collection(backend: StorageBackend) -> dict[str, str]:
 
 
 def letter_of(backend: StorageBackend, dead_letter_id: str) -> DeadLetter:
+    """The dead letter with this id."""
     [letter] = backend.list_dead_letters(DeadLetterFilter(ids=[dead_letter_id]))
     return letter
 
 
 def listed(backend: StorageBackend, where: DeadLetterFilter) -> list[str]:
+    """The ids that a filter lists, in order."""
     return [letter.id for letter in backend.list_dead_letters(where)]
 
 
@@ -117,9 +121,7 @@ class DeadLetterConformance(Conformance):
         assert letter.tags == ()
 
     @pytest.mark.parametrize("reason", DeadLetterReason)
-    def test_a_dead_letter_says_why(
-        self, backend: StorageBackend, reason: DeadLetterReason
-    ) -> None:
+    def test_a_dead_letter_says_why(self, backend: StorageBackend, reason: DeadLetterReason) -> None:
         """Every reason comes back as it was given."""
         dead = buried(backend, reason=reason)
 
@@ -130,7 +132,7 @@ class DeadLetterConformance(Conformance):
         """A replay needs them exactly."""
         dead = buried(backend, args_json=text)
 
-        assert repr(letter_of(backend, dead).args) == repr(json.loads(text))
+        assert exactly(letter_of(backend, dead).args) == exactly(json.loads(text))
 
     def test_a_moved_job_is_in_one_table_only(self, backend: StorageBackend) -> None:
         """The move is one step: out of the jobs, into the dead letters."""
@@ -149,9 +151,7 @@ class DeadLetterConformance(Conformance):
         assert stored(backend, claim.job_id).status is JobStatus.PROCESSING
         assert listed(backend, EVERYTHING) == []
 
-    def test_a_job_without_chances_left_is_buried_by_its_rescue(
-        self, backend: StorageBackend
-    ) -> None:
+    def test_a_job_without_chances_left_is_buried_by_its_rescue(self, backend: StorageBackend) -> None:
         """A rescue may end in the dead letters, too."""
         claim = claimed(backend, max_attempts=1)
         assert backend.apply([rescue(claim, max_crashes=3)]) == [True]

@@ -1,3 +1,4 @@
+# ruff: noqa: S101, PLR2004  (these are tests)
 """Enqueue: all or none, what is stored, unique keys."""
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from soniq.testing.conformance.support import (
     Conformance,
     claimed,
     enqueue_one,
+    exactly,
     hours_from_now,
     new_id,
     new_job,
@@ -96,10 +98,10 @@ class EnqueueConformance(Conformance):
     def test_arguments_come_back_unchanged(self, backend: StorageBackend, text: str) -> None:
         """What was encoded is what the worker and the reader get, to the type."""
         claim = claimed(backend, args_json=text)
-        expected = repr(json.loads(text))
+        expected = exactly(json.loads(text))
 
-        assert repr(claim.args) == expected
-        assert repr(stored(backend, claim.job_id).args) == expected
+        assert exactly(claim.args) == expected
+        assert exactly(stored(backend, claim.job_id).args) == expected
 
     def test_a_job_is_due_at_once_by_default(self, backend: StorageBackend) -> None:
         """Without a time the job is due at the moment it is stored."""
@@ -116,9 +118,7 @@ class EnqueueConformance(Conformance):
 
     def test_an_instant_is_kept_to_the_microsecond(self, backend: StorageBackend) -> None:
         """An aware time of any zone comes back as the same instant, in UTC."""
-        when = datetime(
-            2031, 5, 6, 7, 8, 9, 123457, tzinfo=timezone(timedelta(hours=5, minutes=45))
-        )
+        when = datetime(2031, 5, 6, 7, 8, 9, 123457, tzinfo=timezone(timedelta(hours=5, minutes=45)))
         job = stored(backend, enqueue_one(backend, scheduled_at=when))
 
         assert job.scheduled_at == when
@@ -142,9 +142,7 @@ class EnqueueConformance(Conformance):
     # -- all or none
 
     @pytest.mark.parametrize("place", [0, 2, 4])
-    def test_a_batch_with_a_broken_job_writes_nothing(
-        self, backend: StorageBackend, place: int
-    ) -> None:
+    def test_a_batch_with_a_broken_job_writes_nothing(self, backend: StorageBackend, place: int) -> None:
         """One job that cannot be stored keeps out all others, wherever it stands."""
         jobs = new_jobs(4)
         jobs.insert(place, self.broken_job())
@@ -161,9 +159,7 @@ class EnqueueConformance(Conformance):
 
         assert backend.enqueue([again]) == [again.id]
 
-    def test_an_enqueue_belongs_to_the_transaction_of_its_caller(
-        self, backend: StorageBackend
-    ) -> None:
+    def test_an_enqueue_belongs_to_the_transaction_of_its_caller(self, backend: StorageBackend) -> None:
         """When the caller rolls back, the job never was, and its key is free."""
         if not backend.supports_transactions:
             pytest.skip("the store does not join transactions (supports_transactions is False)")
@@ -177,18 +173,14 @@ class EnqueueConformance(Conformance):
 
     # -- unique keys
 
-    def test_a_key_held_by_a_queued_job_gives_the_id_of_the_holder(
-        self, backend: StorageBackend
-    ) -> None:
+    def test_a_key_held_by_a_queued_job_gives_the_id_of_the_holder(self, backend: StorageBackend) -> None:
         """The twin is not stored."""
         holder = enqueue_one(backend, unique_key="k")
 
         assert enqueue_one(backend, unique_key="k") == holder
         assert backend.queue_stats()["total"] == 1
 
-    def test_a_key_held_by_a_processing_job_gives_the_id_of_the_holder(
-        self, backend: StorageBackend
-    ) -> None:
+    def test_a_key_held_by_a_processing_job_gives_the_id_of_the_holder(self, backend: StorageBackend) -> None:
         """A running job is live: it still holds its key."""
         holder = claimed(backend, unique_key="k").job_id
 
@@ -259,9 +251,7 @@ class EnqueueConformance(Conformance):
         assert enqueue_one(backend, unique_key="k") == claim.job_id
         assert backend.queue_stats()["total"] == 1
 
-    def test_an_ended_job_does_not_take_its_key_from_the_next(
-        self, backend: StorageBackend
-    ) -> None:
+    def test_an_ended_job_does_not_take_its_key_from_the_next(self, backend: StorageBackend) -> None:
         """Deleting a finished job leaves the key with the live job that holds it now."""
         claim = claimed(backend, unique_key="k")
         backend.apply([succeed(claim, result_json=None, ttl=3600)])

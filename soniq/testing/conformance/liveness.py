@@ -1,3 +1,4 @@
+# ruff: noqa: S101, PLR2004  (these are tests)
 """Liveness: workers that register, beat and fall silent, and the jobs they leave behind."""
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ SHORT = 0.02
 
 
 def record_of(backend: StorageBackend, worker_id: str) -> WorkerRecord:
+    """The record of the worker with this id."""
     [record] = [worker for worker in backend.list_workers() if worker.id == worker_id]
     return record
 
@@ -119,9 +121,7 @@ class LivenessConformance(Conformance):
 
         assert backend.orphans(dead_after=LONG, limit=10) == []
 
-    def test_jobs_of_a_deregistered_worker_are_orphans_at_once(
-        self, backend: StorageBackend
-    ) -> None:
+    def test_jobs_of_a_deregistered_worker_are_orphans_at_once(self, backend: StorageBackend) -> None:
         """No time has to pass; the orphan is the claim that was lost."""
         claim = claimed(backend, args_json='{"x": 1}', priority=7, queue="q")
         backend.deregister(claim.worker_id)

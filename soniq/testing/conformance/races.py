@@ -1,3 +1,4 @@
+# ruff: noqa: S101, PLR2004  (these are tests)
 """Races: many threads, and many processes, on one store."""
 
 from __future__ import annotations
@@ -87,16 +88,12 @@ class RaceConformance(Conformance):
         assert {job.id: job.worker_id for job in jobs} == owners
         assert {job.attempts for job in jobs} == {1}
 
-    def test_threads_that_claim_one_job_at_a_time_share_one_job(
-        self, backend: StorageBackend
-    ) -> None:
+    def test_threads_that_claim_one_job_at_a_time_share_one_job(self, backend: StorageBackend) -> None:
         """Of all that reach for the same job one gets it, round after round."""
         workers = [new_worker(backend) for _ in range(THREADS)]
         for _ in range(10):
             job_id = enqueue_one(backend)
-            claims = at_once(
-                backend, lambda number: backend.claim(worker_id=workers[number], limit=1)
-            )
+            claims = at_once(backend, lambda number: backend.claim(worker_id=workers[number], limit=1))
 
             assert [ids_of(got) for got in claims if got] == [[job_id]]
 
@@ -170,9 +167,7 @@ class RaceConformance(Conformance):
             assert backend.get_job(answers[0]) is not None
         assert backend.queue_stats()["total"] == 3
 
-    def test_batches_with_the_same_keys_do_not_lock_each_other_out(
-        self, backend: StorageBackend
-    ) -> None:
+    def test_batches_with_the_same_keys_do_not_lock_each_other_out(self, backend: StorageBackend) -> None:
         """Keys that meet in opposite orders are stored once, and no caller sees an error."""
         keys = [f"key-{number}" for number in range(40)]
 
@@ -274,19 +269,17 @@ class RaceConformance(Conformance):
         barrier = spawn.Barrier(count)
         open_backend = self.open_backend(backend)
         with ProcessPoolExecutor(
-            count, mp_context=spawn, initializer=_wait_for_others_at, initargs=(barrier,)
+            count, mp_context=spawn, initializer=_meet_at, initargs=(barrier,)
         ) as processes:
-            answers = processes.map(
-                work, [open_backend] * count, arguments, timeout=PATIENCE, chunksize=1
-            )
+            answers = processes.map(work, [open_backend] * count, arguments, timeout=PATIENCE, chunksize=1)
             return list(answers)
 
 
 _start: ProcessBarrier | None = None
 
 
-def _wait_for_others_at(barrier: ProcessBarrier) -> None:
-    global _start
+def _meet_at(barrier: ProcessBarrier) -> None:
+    global _start  # noqa: PLW0603  # how a process is handed what only inheritance can give
     _start = barrier
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: S101, PLR2004  (these are tests)
 """Reading, deleting, counting, purging, and the life of the store itself."""
 
 from __future__ import annotations
@@ -80,9 +81,7 @@ class ReadingConformance(Conformance):
     def test_jobs_are_listed_by_status(self, backend: StorageBackend) -> None:
         """Each status lists its own."""
         ids = one_of_each(backend)
-        listed = {
-            status: [job.id for job in backend.list_jobs(status=status)] for status in JobStatus
-        }
+        listed = {status: [job.id for job in backend.list_jobs(status=status)] for status in JobStatus}
 
         assert listed == {status: [job_id] for status, job_id in ids.items()}
 
@@ -108,9 +107,7 @@ class ReadingConformance(Conformance):
     # -- deleting
 
     @pytest.mark.parametrize("status", JobStatus)
-    def test_a_job_can_be_deleted_in_any_state(
-        self, backend: StorageBackend, status: JobStatus
-    ) -> None:
+    def test_a_job_can_be_deleted_in_any_state(self, backend: StorageBackend, status: JobStatus) -> None:
         """One job goes, the others stay; the second time there is nothing left to delete."""
         job_id = one_of_each(backend)[status]
 
@@ -161,9 +158,7 @@ class ReadingConformance(Conformance):
 
     # -- purging
 
-    def test_finished_jobs_are_purged_once_their_time_is_over(
-        self, backend: StorageBackend
-    ) -> None:
+    def test_finished_jobs_are_purged_once_their_time_is_over(self, backend: StorageBackend) -> None:
         """Done and cancelled alike."""
         written(backend, succeed(claimed(backend), result_json=None, ttl=0.01))
         written(backend, cancel(enqueue_one(backend), ttl=0.01))
@@ -215,9 +210,7 @@ class ReadingConformance(Conformance):
         backend.enqueue(new_jobs(6))
         claims = backend.claim(worker_id=new_worker(backend), limit=6)
         ends = [succeed(claim, result_json=None, ttl=0) for claim in claims[:3]]
-        deaths = [
-            bury(claim, reason=DeadLetterReason.TIMEOUT, error="late") for claim in claims[3:]
-        ]
+        deaths = [bury(claim, reason=DeadLetterReason.TIMEOUT, error="late") for claim in claims[3:]]
         backend.apply([*ends, *deaths])
         purged = []
 

@@ -29,7 +29,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The options; their defaults come from settings.SONIQ."""
+        """Declare the options; their defaults come from settings.SONIQ."""
         parser.add_argument(
             "--concurrency",
             type=int,

@@ -1,0 +1,91 @@
+"""Tables and indexes. Times are seconds since 1970, in UTC."""
+
+from __future__ import annotations
+
+JOBS = """
+CREATE TABLE IF NOT EXISTS soniq_jobs (
+    id           TEXT PRIMARY KEY NOT NULL,
+    job_name     TEXT NOT NULL,
+    args_json    TEXT NOT NULL,
+    args_hash    TEXT,
+    status       TEXT NOT NULL,
+    attempts     INTEGER NOT NULL,
+    max_attempts INTEGER NOT NULL,
+    crashes      INTEGER NOT NULL,
+    priority     INTEGER NOT NULL,
+    queue        TEXT NOT NULL,
+    dedup_key    TEXT,
+    unique_key   TEXT,
+    scheduled_at REAL NOT NULL,
+    expires_at   REAL,
+    last_error   TEXT,
+    result_json  TEXT,
+    producer_id  TEXT NOT NULL,
+    worker_id    TEXT,
+    created_at   REAL NOT NULL,
+    updated_at   REAL NOT NULL,
+    started_at   REAL,
+    finished_at  REAL
+)
+"""
+
+DEAD_LETTERS = """
+CREATE TABLE IF NOT EXISTS soniq_dead_letter_jobs (
+    id                      TEXT PRIMARY KEY NOT NULL,
+    job_name                TEXT NOT NULL,
+    args_json               TEXT NOT NULL,
+    queue                   TEXT NOT NULL,
+    priority                INTEGER NOT NULL,
+    max_attempts            INTEGER NOT NULL,
+    attempts                INTEGER NOT NULL,
+    last_error              TEXT,
+    dead_letter_reason      TEXT NOT NULL,
+    original_created_at     REAL NOT NULL,
+    moved_to_dead_letter_at REAL NOT NULL,
+    resurrection_count      INTEGER NOT NULL DEFAULT 0,
+    last_resurrection_at    REAL,
+    tags_json               TEXT NOT NULL DEFAULT '[]'
+)
+"""
+
+WORKERS = """
+CREATE TABLE IF NOT EXISTS soniq_workers (
+    id                TEXT PRIMARY KEY NOT NULL,
+    hostname          TEXT NOT NULL,
+    pid               INTEGER NOT NULL,
+    concurrency       INTEGER NOT NULL,
+    queues_json       TEXT,
+    started_at        REAL NOT NULL,
+    last_heartbeat_at REAL NOT NULL
+)
+"""
+
+# The order in which jobs are claimed: a claim reads the front of it and sorts nothing.
+CLAIM_ORDER = """
+CREATE INDEX IF NOT EXISTS soniq_jobs_claim_order
+ON soniq_jobs (priority, scheduled_at, id) WHERE status = 'queued'
+"""
+
+HELD = """
+CREATE INDEX IF NOT EXISTS soniq_jobs_held
+ON soniq_jobs (worker_id) WHERE status = 'processing'
+"""
+
+EXPIRY = """
+CREATE INDEX IF NOT EXISTS soniq_jobs_expiry
+ON soniq_jobs (expires_at) WHERE expires_at IS NOT NULL
+"""
+
+# A job gives its key up when it stops being live, so this holds among live jobs.
+UNIQUE_KEYS = """
+CREATE UNIQUE INDEX IF NOT EXISTS soniq_jobs_unique_key
+ON soniq_jobs (unique_key) WHERE unique_key IS NOT NULL
+"""
+
+MOVED = """
+CREATE INDEX IF NOT EXISTS soniq_dead_letter_jobs_moved
+ON soniq_dead_letter_jobs (moved_to_dead_letter_at, id)
+"""
+
+SCHEMA = (JOBS, DEAD_LETTERS, WORKERS, CLAIM_ORDER, HELD, EXPIRY, UNIQUE_KEYS, MOVED)
+TABLES = ("soniq_jobs", "soniq_dead_letter_jobs", "soniq_workers")

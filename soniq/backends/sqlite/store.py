@@ -1,0 +1,326 @@
+# ruff: noqa: D102  (the contract documents the methods)
+# ruff: noqa: S608  (the statements are put together from constants; values are parameters)
+"""The storage contract on the tables of one SQLite file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from soniq.backends.sqlite import filters, rows, statements
+from soniq.backends.sqlite.connections import Connections
+from soniq.backends.sqlite.schema import SCHEMA, TABLES
+from soniq.jobs import Claim, JobStatus, NewJob, WorkerInfo
+from soniq.records import DeadLetter, DeadLetterFilter, DeadLetterStats, Job, WorkerRecord
+from soniq.transitions import Change
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class SQLiteBackend:
+    """Jobs in a file that threads and processes of one machine share.
+
+    :param path: the file; its directory must exist
+    :param clock: seconds since 1970
+    :param busy_timeout: seconds to wait while another program writes
+    """
+
+    supports_processes = True
+    supports_persistence = True
+    supports_transactions = False
+    blocking = True
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        clock: Callable[[], float] = time.time,
+        *,
+        busy_timeout: float = 5.0,
+    ) -> None:
+        self._clock = clock
+        self._connections = Connections(Path(path), busy_timeout)
+        self._executors: dict[int, ThreadPoolExecutor] = {}  # by process: threads survive no fork
+
+    def _now(self) -> float:
+        """To the microsecond: what a record says is exactly what is stored."""
+        return rows.instant(self._clock()).timestamp()
+
+    # -- life of the store
+
+    def setup(self) -> None:
+        self._connections.create_file()
+        with self._connections.writing() as db:
+            for statement in SCHEMA:
+                db.execute(statement)
+
+    def close(self) -> None:
+        # Not waited for: close() may itself have been called through run().
+        for executor in self._executors.values():
+            executor.shutdown(wait=False)
+        self._connections.close()
+
+    def release(self) -> None:
+        self._connections.release()
+
+    def reset(self) -> None:
+        with self._connections.writing() as db:
+            for table in TABLES:
+                db.execute(f"DELETE FROM {table}")
+
+    async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        executor = self._executors.get(os.getpid())
+        if executor is None:
+            new = ThreadPoolExecutor(1, thread_name_prefix="soniq-sqlite")
+            executor = self._executors.setdefault(os.getpid(), new)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(executor, partial(call, *args, **kwargs))
+
+    # -- producing
+
+    def enqueue(self, jobs: Sequence[NewJob]) -> list[str]:
+        if not jobs:
+            return []
+        with self._connections.writing() as db:
+            now = self._now()
+            return [_insert(db, job, now) for job in jobs]
+
+    # -- consuming
+
+    def claim(
+        self,
+        *,
+        worker_id: str,
+        limit: int,
+        queues: Collection[str] | None = None,
+        names: Collection[str] | None = None,
+        skip_own: bool = False,
+    ) -> list[Claim]:
+        where, values = filters.claimable(queues, names, not_of_worker=worker_id if skip_own else None)
+        due = f"FROM soniq_jobs WHERE {where} AND scheduled_at <= :now"
+        values["now"] = self._now()
+        with self._connections.reading() as db:
+            if db.execute(f"SELECT 1 {due} LIMIT 1", values).fetchone() is None:
+                return []  # an idle worker does not take the write lock
+        with self._connections.writing() as db:
+            values |= {"now": self._now(), "limit": limit}
+            found = db.execute(f"SELECT id {due} ORDER BY priority, scheduled_at, id LIMIT :limit", values)
+            taken = [{"id": row["id"], "worker_id": worker_id, "now": values["now"]} for row in found]
+            db.executemany(statements.TAKE, taken)
+            read = f"SELECT {rows.CLAIM_COLUMNS} FROM soniq_jobs WHERE id = :id"
+            return [rows.claim(db.execute(read, one).fetchone()) for one in taken]
+
+    def apply(self, changes: Sequence[Change]) -> list[bool]:
+        if not changes:
+            return []
+        with self._connections.writing() as db:
+            now = self._now()
+            return [_apply(db, change, now) for change in changes]
+
+    def count_due(
+        self, *, queues: Collection[str] | None = None, names: Collection[str] | None = None
+    ) -> int:
+        where, values = filters.claimable(queues, names)
+        values["now"] = self._now()
+        query = f"SELECT count(*) FROM soniq_jobs WHERE {where} AND scheduled_at <= :now"
+        return int(self._read(query, values)[0][0])
+
+    def next_due(
+        self, *, queues: Collection[str] | None = None, names: Collection[str] | None = None
+    ) -> float | None:
+        where, values = filters.claimable(queues, names)
+        [row] = self._read(f"SELECT min(scheduled_at) FROM soniq_jobs WHERE {where}", values)
+        return None if row[0] is None else float(row[0]) - self._now()
+
+    # -- liveness
+
+    def register(self, worker: WorkerInfo) -> None:
+        values = {
+            "id": worker.id,
+            "hostname": worker.hostname,
+            "pid": worker.pid,
+            "concurrency": worker.concurrency,
+            "queues_json": None if worker.queues is None else json.dumps(worker.queues),
+        }
+        self._write(statements.REGISTER, values)
+
+    def beat(self, worker_id: str) -> bool:
+        query = "UPDATE soniq_workers SET last_heartbeat_at = :now WHERE id = :id"
+        return self._write(query, {"id": worker_id}) > 0
+
+    def deregister(self, worker_id: str) -> None:
+        self._write("DELETE FROM soniq_workers WHERE id = :id", {"id": worker_id})
+
+    def orphans(self, *, dead_after: float, limit: int) -> list[Claim]:
+        values = {"alive_since": self._now() - dead_after, "limit": limit}
+        return [rows.claim(row) for row in self._read(statements.ORPHANS, values)]
+
+    def forget_workers(self, *, dead_after: float) -> int:
+        return self._write(statements.FORGET, {"alive_since": self._now() - dead_after})
+
+    def list_workers(self) -> list[WorkerRecord]:
+        query = f"SELECT {rows.WORKER_COLUMNS} FROM soniq_workers ORDER BY started_at, id"
+        return [rows.worker(row) for row in self._read(query)]
+
+    # -- reading and housekeeping
+
+    def get_job(self, job_id: str) -> Job | None:
+        query = f"SELECT {rows.JOB_COLUMNS} FROM soniq_jobs WHERE id = :id"
+        found = self._read(query, {"id": job_id})
+        return rows.job(found[0]) if found else None
+
+    def list_jobs(
+        self,
+        *,
+        queue: str | None = None,
+        status: JobStatus | None = None,
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[Job]:
+        where, values = filters.listed(queue, status)
+        query = f"""
+            SELECT {rows.JOB_COLUMNS} FROM soniq_jobs WHERE {where}
+            ORDER BY id DESC LIMIT :limit OFFSET :offset
+        """
+        values |= {"limit": limit, "offset": offset}
+        return [rows.job(row) for row in self._read(query, values)]
+
+    def delete_job(self, job_id: str) -> bool:
+        return self._write("DELETE FROM soniq_jobs WHERE id = :id", {"id": job_id}) > 0
+
+    def queue_stats(self) -> dict[str, int]:
+        found = {row["kind"]: row["number"] for row in self._read(statements.COUNTS)}
+        stats = {kind: found.get(kind, 0) for kind in (*map(str, JobStatus), "dead_letter")}
+        return {**stats, "total": sum(stats.values())}
+
+    def purge(self, *, limit: int, dead_letter_ttl: float | None = None) -> int:
+        purged = self._write(statements.PURGE, {"limit": limit})
+        if dead_letter_ttl is not None:
+            values = {"oldest": self._now() - dead_letter_ttl, "limit": limit}
+            purged += self._write(statements.PURGE_DEAD_LETTERS, values)
+        return purged
+
+    # -- dead letters
+
+    def list_dead_letters(self, where: DeadLetterFilter) -> list[DeadLetter]:
+        meant, values = filters.dead_letters(where)
+        query = f"SELECT {rows.DEAD_LETTER_COLUMNS} {meant}"
+        return [rows.dead_letter(row) for row in self._read(query, values)]
+
+    def delete_dead_letters(self, where: DeadLetterFilter) -> int:
+        meant, values = filters.dead_letters(where)
+        query = f"DELETE FROM soniq_dead_letter_jobs WHERE id IN (SELECT id {meant})"
+        return self._write(query, values)
+
+    def replay_dead_letter(self, dead_letter_id: str, job: NewJob) -> str | None:
+        with self._connections.writing() as db:
+            dead = {"id": dead_letter_id, "now": self._now()}
+            known = "SELECT 1 FROM soniq_dead_letter_jobs WHERE id = :id"
+            if db.execute(known, dead).fetchone() is None:
+                return None
+            job_id = _insert(db, job, self._now())
+            if job_id == job.id:
+                db.execute(statements.RESURRECT, dead)
+            return job_id
+
+    def tag_dead_letter(self, dead_letter_id: str, tags: Sequence[str]) -> bool:
+        with self._connections.writing() as db:
+            read = "SELECT tags_json FROM soniq_dead_letter_jobs WHERE id = :id"
+            row = db.execute(read, {"id": dead_letter_id}).fetchone()
+            if row is None:
+                return False
+            all_tags = list(dict.fromkeys([*json.loads(row["tags_json"]), *tags]))
+            db.execute(
+                "UPDATE soniq_dead_letter_jobs SET tags_json = :tags_json WHERE id = :id",
+                {"id": dead_letter_id, "tags_json": json.dumps(all_tags)},
+            )
+            return True
+
+    def dead_letter_stats(self, *, hours: float | None = None) -> DeadLetterStats:
+        query = """
+            SELECT dead_letter_reason, job_name, queue, count(*) AS number
+            FROM soniq_dead_letter_jobs WHERE moved_to_dead_letter_at >= :since
+            GROUP BY dead_letter_reason, job_name, queue
+        """
+        since = 0.0 if hours is None else self._now() - hours * 3600
+        by_reason, by_job_name, by_queue = Counter[str](), Counter[str](), Counter[str]()
+        for row in self._read(query, {"since": since}):
+            by_reason[row["dead_letter_reason"]] += row["number"]
+            by_job_name[row["job_name"]] += row["number"]
+            by_queue[row["queue"]] += row["number"]
+        return DeadLetterStats(
+            total=by_reason.total(),
+            by_reason=dict(by_reason),
+            by_job_name=dict(by_job_name),
+            by_queue=dict(by_queue),
+        )
+
+    # -- one statement
+
+    def _read(self, query: str, values: dict[str, Any] | None = None) -> list[sqlite3.Row]:
+        with self._connections.reading() as db:
+            return db.execute(query, values or {}).fetchall()
+
+    def _write(self, statement: str, values: dict[str, Any]) -> int:
+        """Run ``statement`` in a transaction of its own; return how many rows it wrote."""
+        with self._connections.writing() as db:
+            return db.execute(statement, {**values, "now": self._now()}).rowcount
+
+
+def _insert(db: sqlite3.Connection, job: NewJob, now: float) -> str:
+    """Store ``job`` unless a live job holds its key; return the id of the job that is stored."""
+    due = now + job.delay if job.scheduled_at is None else job.scheduled_at.timestamp()
+    values = {
+        "id": job.id,
+        "job_name": job.job_name,
+        "args_json": job.args_json,
+        "args_hash": job.args_hash,
+        "max_attempts": job.max_attempts,
+        "priority": job.priority,
+        "queue": job.queue,
+        "dedup_key": job.dedup_key,
+        "unique_key": job.unique_key,
+        "scheduled_at": due,
+        "producer_id": job.producer_id,
+        "now": now,
+    }
+    if db.execute(statements.INSERT, values).rowcount == 1:
+        return job.id
+    holder = "SELECT id FROM soniq_jobs WHERE unique_key = :unique_key"
+    return str(db.execute(holder, values).fetchone()["id"])
+
+
+def _apply(db: sqlite3.Connection, change: Change, now: float) -> bool:
+    guard = statements.IS_QUEUED if change.worker_id is None else statements.IS_CLAIMED
+    live = change.status is not None and change.status.live
+    values = {
+        "job_id": change.job_id,
+        "worker_id": change.worker_id,
+        "attempt": change.attempt,
+        "status": change.status,
+        "attempts": change.attempts,
+        "crashes": change.crashes,
+        "error": change.error,
+        "result_json": change.result_json,
+        "reason": change.reason,
+        "live": live,
+        "scheduled_at": now + change.delay if live else None,
+        "finished_at": None if live else now,
+        "expires_at": None if live or change.ttl is None else now + change.ttl,
+        "now": now,
+    }
+    if change.status is not None:
+        return db.execute(statements.CHANGE + guard, values).rowcount == 1
+    if db.execute(statements.MOVE + guard, values).rowcount == 0:
+        return False
+    db.execute("DELETE FROM soniq_jobs WHERE id = :job_id", values)
+    return True

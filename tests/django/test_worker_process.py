@@ -1,0 +1,183 @@
+"""The real command, in a real process, with real signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from soniq import Soniq
+from tests.yard.jobs import await_for, fail, noop, wait_for
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+PATIENCE = 20.0
+
+
+@pytest.fixture
+def start(alias: str, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start ``soniq_worker`` on the test's database; whatever still runs at the end is killed."""
+    running = []
+    settings = tmp_path / "worker_settings.py"
+    settings.write_text(
+        "from tests.settings import *\n"
+        f"SONIQ = {{'DATABASE': {alias!r}, 'SHUTDOWN_TIMEOUT': 1.0, 'POLL_INTERVAL': 0.1}}\n"
+    )
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "worker_settings",
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), os.getcwd()]),
+    }
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "django", "soniq_worker", *arguments],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        running.append(process)
+        return process
+
+    yield start
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    """Poll for a condition that another process brings about."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            pytest.fail(f"it did not come about; the worker said:\n{process.communicate()[0]}")
+        time.sleep(0.02)
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, output
+    return output
+
+
+def test_sigterm_lets_running_jobs_finish(app: Soniq, start, tmp_path: Path) -> None:
+    """Mid-drain: the running job ends, the others stay queued, nothing is left processing."""
+    started, proceed = tmp_path / "started", tmp_path / "proceed"
+    held = wait_for.enqueue(started=str(started), proceed=str(proceed))
+    process = start("--concurrency", "1")
+    until(started.exists, process)
+    noop.enqueue_many([{}] * 50)
+
+    process.send_signal(signal.SIGTERM)
+    proceed.touch()
+    output = finish(process)
+
+    assert app.backend.get_job(held).status == "done", output
+    assert app.backend.queue_stats()["processing"] == 0
+    assert app.backend.list_workers() == []
+    assert "stopping" in output
+    assert f"done      yard.wait_for {held}" in output
+
+
+@pytest.mark.parametrize("job", [wait_for, await_for], ids=["sync", "async"])
+def test_what_does_not_finish_in_time_is_given_back(app: Soniq, start, tmp_path: Path, job) -> None:
+    """After the shutdown timeout a job is queued again, its attempt not used; the process leaves."""
+    started = tmp_path / "started"
+    held = job.enqueue(started=str(started), proceed=str(tmp_path / "never"))
+    process = start()
+    until(started.exists, process)
+
+    process.send_signal(signal.SIGTERM)
+    output = finish(process)
+
+    job_row = app.backend.get_job(held)
+    assert (job_row.status, job_row.attempts) == ("queued", 0), output
+
+
+def test_a_second_signal_leaves_at_once(app: Soniq, start, tmp_path: Path) -> None:
+    """Without waiting for the shutdown timeout."""
+    started = tmp_path / "started"
+    held = await_for.enqueue(started=str(started), proceed=str(tmp_path / "never"))
+    process = start()
+    until(started.exists, process)
+
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    output = finish(process)
+
+    assert app.backend.get_job(held).status == "queued", output
+
+
+def test_a_drain_runs_everything_and_exits(app: Soniq, start) -> None:
+    """--run-once ends by itself, quiet but for its log when nobody watches."""
+    noop.enqueue_many([{}] * 20)
+    broken = fail.enqueue(message="<b>broken</b>")
+
+    output = finish(start("--run-once", "--concurrency", "4"))
+
+    assert app.backend.queue_stats()["done"] == 20
+    letter = app.backend.list_dead_letters(_everything())[0]
+    assert letter.id == broken
+    assert "ValueError: <b>broken</b>" in (letter.last_error or "")
+    assert "Stopped after 21 jobs." in output
+    assert f"dead      yard.fail {broken} (attempt 1 of 1" in output
+    assert "%|" not in output  # no progress bar in a pipe
+
+
+def test_only_the_named_queues_are_served(app: Soniq, start) -> None:
+    """--queues a,b leaves the others alone."""
+    there = noop.using(queue="a").enqueue()
+    elsewhere = noop.using(queue="c").enqueue()
+
+    finish(start("--run-once", "--queues", "a, b"))
+
+    assert app.backend.get_job(there).status == "done"
+    assert app.backend.get_job(elsewhere).status == "queued"
+
+
+def test_the_banner_says_what_runs(app: Soniq, start, alias: str) -> None:
+    """Database, queues, concurrency and jobs, before the first job."""
+    process = start("--concurrency", "3", "--queues", "emails")
+    until(lambda: app.backend.list_workers(), process)
+
+    process.send_signal(signal.SIGTERM)
+    output = finish(process)
+
+    assert f"database     {alias}" in output
+    assert "queues       emails" in output
+    assert "concurrency  3" in output
+    assert "yard.noop" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--queues", "a,,b"), "'' is no queue name"),
+        (("--queues", "with space"), "'with space' is no queue name"),
+        (("--concurrency", "0"), "--concurrency is 0: give 1 or more"),
+        (("--concurrency", "-3"), "concurrency is -3: give 1 or more"),
+        (("--concurrency", "many"), "invalid int value: 'many'"),
+    ],
+)
+def test_bad_options_are_refused_in_one_line(start, arguments, complaint) -> None:
+    """Nothing is started, and the message names the value."""
+    process = start(*arguments)
+    output, _ = process.communicate(timeout=PATIENCE)
+
+    assert process.returncode != 0
+    assert complaint in output
+    assert "Traceback" not in output
+
+
+def _everything():
+    from soniq import DeadLetterFilter
+
+    return DeadLetterFilter()

@@ -1,0 +1,50 @@
+"""Jobs that show what a worker does to them."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import soniq
+from tests.shop.models import Note
+
+
+@soniq.job(name="yard.write_note", max_retries=0)
+def write_note(text: str, alias: str = "default") -> int:
+    return Note.objects.using(alias).create(text=text).pk
+
+
+@soniq.job(name="yard.awrite_note", max_retries=0)
+async def awrite_note(text: str, alias: str = "default") -> int:
+    note = await Note.objects.using(alias).acreate(text=text)
+    return note.pk
+
+
+@soniq.job(name="yard.noop")
+def noop() -> None:
+    pass
+
+
+@soniq.job(name="yard.anoop")
+async def anoop() -> None:
+    pass
+
+
+@soniq.job(name="yard.wait_for", max_retries=0)
+def wait_for(started: str, proceed: str) -> None:
+    """Say that it runs, then wait until a file appears."""
+    Path(started).touch()
+    while not Path(proceed).exists():
+        time.sleep(0.01)
+
+
+@soniq.job(name="yard.await_for", max_retries=0)
+async def await_for(started: str, proceed: str) -> None:
+    """The same, async."""
+    Path(started).touch()
+    while not Path(proceed).exists():
+        await asyncio.sleep(0.01)
+
+
+@soniq.job(name="yard.fail", max_retries=0)
+def fail(message: str) -> None:
+    raise ValueError(message)
