@@ -54,7 +54,8 @@ class StorageBackend(Protocol):
         """Store all ``jobs`` or none, in one transaction; return their ids in order.
 
         A job whose ``unique_key`` is held by a live job is not stored: its place in the answer holds the
-        id of the holder.
+        id of the holder; of twins within ``jobs`` the first holds the key. An id that is taken, or a
+        value that the store refuses, is an error.
         """
         ...
 
@@ -73,8 +74,9 @@ class StorageBackend(Protocol):
 
         No job is ever given to two callers. Each claimed job is ``processing``, its attempt counted.
 
-        :param queues: only these; None = all
-        :param names: only jobs of these names; None = all
+        :param limit: with less than 1, nothing is taken
+        :param queues: only these; None = all, empty = none
+        :param names: only jobs of these names; None = all, empty = none
         :param skip_own: leave jobs whose last claim was this worker's
         """
         ...
@@ -137,7 +139,7 @@ class StorageBackend(Protocol):
         limit: int = 100,
         offset: int = 0,
     ) -> list[Job]:
-        """Jobs, newest first."""
+        """Jobs, newest first: by their ids, which are ordered by time."""
         ...
 
     def delete_job(self, job_id: str) -> bool:
@@ -145,7 +147,7 @@ class StorageBackend(Protocol):
         ...
 
     def queue_stats(self) -> dict[str, int]:
-        """Counts by status, plus ``dead_letter`` and ``total``."""
+        """Counts by status, plus ``dead_letter`` and ``total`` (dead letters included)."""
         ...
 
     def purge(self, *, limit: int, dead_letter_ttl: float | None = None) -> int:
@@ -167,12 +169,13 @@ class StorageBackend(Protocol):
     def replay_dead_letter(self, dead_letter_id: str, job: NewJob) -> str | None:
         """Enqueue ``job`` and count one resurrection of the dead letter, both or neither.
 
-        Returns the job's id as :meth:`enqueue` does, or None when there is no such dead letter.
+        Returns the job's id as :meth:`enqueue` does, or None when there is no such dead letter. When
+        the job's key is held, nothing was enqueued and nothing is counted.
         """
         ...
 
     def tag_dead_letter(self, dead_letter_id: str, tags: Sequence[str]) -> bool:
-        """Add tags, keeping those it has. False when there is no such dead letter."""
+        """Add tags after those it has, each once. False when there is no such dead letter."""
         ...
 
     def dead_letter_stats(self, *, hours: float | None = None) -> DeadLetterStats:

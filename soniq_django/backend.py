@@ -9,6 +9,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections, router, transaction
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
+from soniq.errors import BackendConflict
 from soniq.jobs import Claim, JobStatus, NewJob, WorkerInfo
 from soniq.records import DeadLetter, DeadLetterFilter, DeadLetterStats, WorkerRecord
 from soniq.records import Job as JobRecord
@@ -99,7 +100,12 @@ class DjangoBackend:
             # The holder may end between the two statements; then the key is free again.
             found = self._jobs.filter(unique_key__in=[job.unique_key for job in missing])
             holders.update((str(key), str(pk)) for key, pk in found.values_list("unique_key", "pk"))
-        return {key: holders.get(key, job.id) for key, job in wanted.items()}
+        if len(holders) < len(wanted):
+            raise BackendConflict(
+                f"{self.alias}: the database stored neither a unique job nor shows the one that "
+                "excludes it; try again, outside of a REPEATABLE READ transaction"
+            )
+        return holders
 
     # -- consuming
 

@@ -16,7 +16,16 @@ import pytest
 from soniq.backends.sqlite import SQLiteBackend
 from soniq.errors import BackendError, BackendUnavailable
 from soniq.jobs import JobStatus
-from soniq.testing.conformance.support import claimed, enqueue_one, new_job, new_jobs, new_worker, take
+from soniq.records import DeadLetterFilter
+from soniq.testing.conformance.support import (
+    buried,
+    claimed,
+    enqueue_one,
+    new_job,
+    new_jobs,
+    new_worker,
+    take,
+)
 from soniq.transitions import succeed
 
 
@@ -282,6 +291,18 @@ def test_the_clock_is_the_one_that_was_given(path: Path) -> None:
     now[0] += 61
 
     assert backend.count_due() == 1
+    backend.close()
+
+
+def test_instants_are_stored_as_exactly_as_they_are_told(path: Path) -> None:
+    """A clock finer than a record's microseconds must not put a row before its own time."""
+    backend = SQLiteBackend(path, clock=lambda: 1_900_000_000.123_456_7)
+    backend.setup()
+    buried(backend)
+    [letter] = backend.list_dead_letters(DeadLetterFilter())
+    since = DeadLetterFilter(date_from=letter.moved_to_dead_letter_at)
+
+    assert backend.list_dead_letters(since) == [letter]
     backend.close()
 
 

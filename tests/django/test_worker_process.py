@@ -32,7 +32,7 @@ def start(alias: str, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "worker_settings",
-        "PYTHONPATH": os.pathsep.join([str(tmp_path), os.getcwd()]),
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path.cwd())]),
     }
 
     def start(*arguments: str) -> subprocess.Popen[str]:
@@ -146,7 +146,7 @@ def test_only_the_named_queues_are_served(app: Soniq, start) -> None:
 def test_the_banner_says_what_runs(app: Soniq, start, alias: str) -> None:
     """Database, queues, concurrency and jobs, before the first job."""
     process = start("--concurrency", "3", "--queues", "emails")
-    until(lambda: app.backend.list_workers(), process)
+    until(app.backend.list_workers, process)
 
     process.send_signal(signal.SIGTERM)
     output = finish(process)

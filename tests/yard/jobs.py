@@ -1,4 +1,5 @@
 """Jobs that show what a worker does to them."""
+# ruff: noqa: ASYNC240, ASYNC110  # they talk to another process, by files
 
 import asyncio
 import time

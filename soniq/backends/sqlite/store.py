@@ -105,6 +105,8 @@ class SQLiteBackend:
         names: Collection[str] | None = None,
         skip_own: bool = False,
     ) -> list[Claim]:
+        if limit < 1:
+            return []  # to SQLite a negative limit is none at all
         where, values = filters.claimable(queues, names, not_of_worker=worker_id if skip_own else None)
         due = f"FROM soniq_jobs WHERE {where} AND scheduled_at <= :now"
         values["now"] = self._now()

@@ -71,6 +71,14 @@ class ClaimConformance(Conformance):
         assert [len(ids) for ids in taken] == [4, 4, 2, 0]
         assert flat(taken) == [job.id for job in jobs]
 
+    @pytest.mark.parametrize("limit", [0, -1])
+    def test_a_claim_of_no_jobs_takes_none(self, backend: StorageBackend, limit: int) -> None:
+        """No free slot means no job, never all of them."""
+        enqueue_one(backend)
+
+        assert backend.claim(worker_id=new_worker(backend), limit=limit) == []
+        assert backend.count_due() == 1
+
     # -- what is due
 
     def test_a_job_is_not_claimed_before_its_time(self, backend: StorageBackend) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -141,13 +142,16 @@ class EnqueueConformance(Conformance):
 
     # -- all or none
 
+    @pytest.mark.parametrize("key", [None, "k"])
     @pytest.mark.parametrize("place", [0, 2, 4])
-    def test_a_batch_with_a_broken_job_writes_nothing(self, backend: StorageBackend, place: int) -> None:
-        """One job that cannot be stored keeps out all others, wherever it stands."""
+    def test_a_batch_with_a_broken_job_writes_nothing(
+        self, backend: StorageBackend, place: int, key: str | None
+    ) -> None:
+        """One job that cannot be stored keeps out all others, wherever it stands, unique or not."""
         jobs = new_jobs(4)
-        jobs.insert(place, self.broken_job())
+        jobs.insert(place, replace(self.broken_job(), unique_key=key))
 
-        with pytest.raises(Exception):  # noqa: B017, PT011  (any error will do)
+        with pytest.raises(Exception):  # noqa: B017, PT011  # any error will do
             backend.enqueue(jobs)
         assert backend.queue_stats()["total"] == 0
 
