@@ -82,7 +82,7 @@ class Command(BaseCommand):
         while True:
             due = soniq.backend.count_due(names=names)
             if due:
-                self.stdout.write(f"\n$ {manage('soniq_worker --run-once')}    # {due} jobs due")
+                self.stdout.write(f"\n$ {manage('soniq_worker --run-once')}    # due: {due}")
                 self._run_worker()
                 deadline = time.monotonic() + PATIENCE
             elif not stats()["processing"] or time.monotonic() > deadline:
@@ -131,10 +131,12 @@ class Command(BaseCommand):
         self.stdout.write(
             "\nLook around:\n"
             f"  {manage('runserver')}\n"
-            "  http://127.0.0.1:8000/        the shop; place an order\n"
-            "  http://127.0.0.1:8000/admin/  jobs and dead letters\n"
-            f"  {manage('soniq_worker')}   a worker that keeps running\n"
-            f"  {manage('supplier')}       the supplier is back: replay its dead letters in the admin"
+            "    http://127.0.0.1:8000/admin/  jobs and dead letters\n"
+            "    http://127.0.0.1:8000/        the shop, to place an order\n"
+            f"  {manage('soniq_worker')}\n"
+            "    a worker that keeps running\n"
+            f"  {manage('supplier')}\n"
+            "    the supplier is up again: replay its dead letters in the admin, and a worker delivers them"
         )
 
 
