@@ -21,6 +21,27 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class Subscription(Protocol):
+    """Wake-ups that keep coming until it is closed."""
+
+    @property
+    def healthy(self) -> bool:
+        """Whether hints arrive at present; if not, its worker polls more often."""
+        ...
+
+    def close(self) -> None:
+        """No more wake-ups."""
+
+
+class Silence:
+    """The subscription of a store that cannot wake anybody."""
+
+    healthy = False
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
 class StorageBackend(Protocol):
     """Where jobs, dead letters and workers are kept."""
 
@@ -48,6 +69,14 @@ class StorageBackend(Protocol):
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Await a blocking ``call`` in the way that suits this store."""
         ...
+
+    def subscribe(self, wake: Callable[[str | None], None]) -> Subscription:
+        """Call ``wake`` with the queue's name whenever a job may have become claimable there.
+
+        A hint: it may be lost, come late or come for nothing; None means any queue. ``wake`` may be
+        called on any thread and must not block.
+        """
+        return Silence()
 
     # -- producing
 

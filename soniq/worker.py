@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 from soniq import maintenance, transitions
-from soniq.backend import StorageBackend
+from soniq.backend import Silence, StorageBackend, Subscription
 from soniq.burst import Burst
 from soniq.errors import BackendError, BackendUnavailable
 from soniq.execution import Execution, Outcome
@@ -46,6 +46,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 FIRST_PAUSE = 0.05  # seconds; an idle worker doubles its pause up to poll_interval
+LONGEST_PAUSE_UNTOLD = 1.0  # seconds between two looks at a store that wakes nobody
 FIRST_BACKOFF = 0.5
 LONGEST_BACKOFF = 15.0
 CANCEL_GRACE = 1.0  # seconds that a cancelled job may take to clean up
@@ -94,6 +95,7 @@ class Worker:
         self._outcomes: deque[Outcome] = deque()  # slot threads append to it, too
         self._pace = Pace(enabled=prefetch)
         self._wake = asyncio.Event()
+        self._subscription: Subscription = Silence()
         self._resting = False  # whether an outcome must wake the pump
         self._hungry = True  # whether a claim may find something
         self._pause = FIRST_PAUSE
@@ -117,6 +119,11 @@ class Worker:
             logger.info("stopping; running jobs have %g s to finish", self._settings.shutdown_timeout)
         self._wake.set()
 
+    @property
+    def listening(self) -> bool:
+        """Whether the storage wakes this worker at present; if not, it polls."""
+        return self._subscription.healthy
+
     async def run(self, *, handle_signals: bool = False) -> bool:
         """Work until stopped, or with ``run_once`` until nothing is due.
 
@@ -131,6 +138,7 @@ class Worker:
                 if not await self._reached(self._backend.register, self.info):
                     return False
                 heart.start()
+                self._subscription = self._backend.subscribe(self._hinted)
                 if self._run_once:
                     await self._sweep_once()
                 else:
@@ -235,13 +243,27 @@ class Worker:
             return self._pace.patience  # a burst is on, and may turn out to be stuck in a long job
         if not self._free or self._run_once:
             return None
-        pause = self._pause
-        self._pause = min(pause * 2, self._settings.poll_interval)
-        if pause > 1.0:
+        healthy = self._subscription.healthy
+        longest = self._settings.poll_interval
+        if not healthy:
+            longest = min(longest, LONGEST_PAUSE_UNTOLD)
+        pause = longest if healthy else min(self._pause, longest)
+        self._pause = min(self._pause * 2, longest)
+        if healthy:
             due = await self._call(self._backend.next_due, queues=self._queues, names=tuple(self._registry))
             if due is not None:
-                pause = min(pause, max(due, 0.0))
-        return min(pause, self._settings.poll_interval)
+                # Due, and yet a claim did not get it: others hold it. No reason to spin.
+                pause = min(pause, due if due > 0 else self._pause)
+        return pause
+
+    def _hinted(self, queue: str | None) -> None:
+        """A job may be there. Called on any thread."""
+        if queue is None or self._queues is None or queue in self._queues:
+            self._loop.call_soon_threadsafe(self._look_now)
+
+    def _look_now(self) -> None:
+        self._hungry = True
+        self._wake.set()
 
     # -- slots
 
@@ -417,6 +439,7 @@ class Worker:
         except BackendError as error:
             logger.warning("leaving without a word to the storage, others will rescue: %s", error)
         finally:
+            self._subscription.close()
             heart.stop()
             for slot in self._free:
                 self.abandoned_threads += slot.abandoned
@@ -457,8 +480,7 @@ class Worker:
     async def _sweep_once(self) -> bool:
         """One sweep. What it gave back may be claimed now. True: there may be more to do."""
         more = await self._call(self._maintenance.sweep)
-        self._hungry = True
-        self._wake.set()
+        self._look_now()
         return more
 
     async def _reached(self, call: Callable[P, Any], *args: P.args, **kwargs: P.kwargs) -> bool:

@@ -21,6 +21,7 @@ class DjangoSettings:
 
     core: dict[str, Any]  # keywords of Soniq
     database: str | None = None  # alias that holds the tables; None = the router's choice
+    notify: bool = True  # wake workers by LISTEN/NOTIFY where the database can
     jobs_module: str = "jobs"  # imported from every installed app
 
 
@@ -33,7 +34,7 @@ def read_settings() -> DjangoSettings:
     if not isinstance(values, Mapping):
         raise ImproperlyConfigured(f"SONIQ is {values!r}: give a dict of settings")
     try:
-        check_known(values, [*_CORE, "DATABASE", "JOBS_MODULE"], what="key in settings.SONIQ:")
+        check_known(values, [*_CORE, "DATABASE", "JOBS_MODULE", "NOTIFY"], what="key in settings.SONIQ:")
     except ConfigurationError as error:
         raise ImproperlyConfigured(str(error)) from None
     try:
@@ -52,7 +53,10 @@ def read_settings() -> DjangoSettings:
         raise ImproperlyConfigured(
             f"SONIQ['JOBS_MODULE'] is {jobs_module!r}: give the name of a module, such as 'jobs'"
         )
-    return DjangoSettings(core=core, database=database, jobs_module=jobs_module)
+    notify = values.get("NOTIFY", True)
+    if not isinstance(notify, bool):
+        raise ImproperlyConfigured(f"SONIQ['NOTIFY'] is {notify!r}: give True or False")
+    return DjangoSettings(core=core, database=database, notify=notify, jobs_module=jobs_module)
 
 
 def configure() -> DjangoSettings:
@@ -62,7 +66,7 @@ def configure() -> DjangoSettings:
 
     settings = read_settings()
     app = Soniq(
-        backend=DjangoBackend(settings.database),
+        backend=DjangoBackend(settings.database, notify=settings.notify),
         environment=DjangoEnvironment(),
         **settings.core,
     )

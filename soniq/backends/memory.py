@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import ParamSpec, TypeVar
 
-from soniq.backend import StorageBackend
+from soniq.backend import StorageBackend, Subscription
 from soniq.backends.stored import decoded
 from soniq.errors import BackendError
 from soniq.jobs import Claim, JobStatus, NewJob, WorkerInfo
@@ -148,6 +148,19 @@ class _WaitingLine:
         return list(taken.values())
 
 
+@dataclass(eq=False, slots=True)
+class _Subscription:
+    """A worker of this process that wants to hear of new jobs."""
+
+    wake: Callable[[str | None], None]
+    all: list[_Subscription]
+    healthy: bool = True
+
+    def close(self) -> None:
+        if self in self.all:
+            self.all.remove(self)
+
+
 class MemoryBackend(StorageBackend):
     """Jobs in dicts; gone with the process."""
 
@@ -159,6 +172,7 @@ class MemoryBackend(StorageBackend):
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._lock = threading.Lock()
+        self._subscriptions: list[_Subscription] = []
         self.reset()
 
     def _now(self) -> datetime:
@@ -192,7 +206,19 @@ class MemoryBackend(StorageBackend):
     def enqueue(self, jobs: Iterable[NewJob]) -> list[str]:
         complete = list(jobs)  # a generator that raises leaves nothing stored
         with self._lock:
-            return self._enqueue(complete)
+            ids = self._enqueue(complete)
+        for queue in {job.queue for job in complete}:
+            self._wake(queue)
+        return ids
+
+    def subscribe(self, wake: Callable[[str | None], None]) -> Subscription:
+        subscription = _Subscription(wake, self._subscriptions)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def _wake(self, queue: str) -> None:
+        for subscription in tuple(self._subscriptions):
+            subscription.wake(queue)
 
     def _enqueue(self, jobs: Sequence[NewJob]) -> list[str]:
         self._refuse_broken(jobs)

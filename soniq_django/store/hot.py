@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from soniq.backend import Silence, Subscription
 from soniq.jobs import Claim, NewJob
 from soniq.transitions import Change
 from soniq_django.store.orm import OrmStatements
@@ -12,11 +15,45 @@ from soniq_django.store.tables import Tables
 
 
 class HotPath(Tables):
-    """Enqueue, claim, apply and exchange of :class:`soniq.backend.StorageBackend`."""
+    """Enqueue, claim, apply, exchange and wake-ups of :class:`soniq.backend.StorageBackend`.
+
+    :param notify: wake workers where the database can
+    """
+
+    def __init__(self, alias: str | None = None, *, notify: bool = True) -> None:
+        super().__init__(alias)
+        self._notify = notify
 
     def enqueue(self, jobs: Iterable[NewJob]) -> list[str]:
         """See :class:`soniq.backend.StorageBackend`."""
-        return self._statements.enqueue(jobs)
+        if not self.notifies:
+            return self._statements.enqueue(jobs)
+        from soniq_django.notify import hint_after_commit  # noqa: PLC0415  # needs psycopg
+
+        queues: set[str] = set()
+        ids = self._statements.enqueue(_noting_queues(jobs, queues))
+        for queue in queues:
+            hint_after_commit(self.alias, queue)
+        return ids
+
+    def next_due(
+        self, *, queues: Collection[str] | None = None, names: Collection[str] | None = None
+    ) -> float | None:
+        """See :class:`soniq.backend.StorageBackend`."""
+        return self._statements.next_due(queues=queues, names=names)
+
+    def subscribe(self, wake: Callable[[str | None], None]) -> Subscription:
+        """See :class:`soniq.backend.StorageBackend`."""
+        if not self.notifies:
+            return Silence()
+        from soniq_django.notify import Listener  # noqa: PLC0415  # needs psycopg
+
+        return Listener(self.alias, wake)
+
+    @cached_property
+    def notifies(self) -> bool:
+        """Whether enqueues wake workers: PostgreSQL can, through psycopg 3."""
+        return self._notify and _has_psycopg3(self.connection)
 
     def claim(
         self,
@@ -58,15 +95,30 @@ class HotPath(Tables):
 
     @cached_property
     def _statements(self) -> OrmStatements:
-        if self.connection.vendor == "postgresql":
-            from django.db.backends.postgresql.psycopg_any import (  # noqa: PLC0415  # needs psycopg
-                is_psycopg3,
-            )
+        if not _has_psycopg3(self.connection):
+            return OrmStatements(self._alias)
+        from soniq_django.store.postgres import PostgresStatements  # noqa: PLC0415  # needs psycopg
 
-            if is_psycopg3:
-                from soniq_django.store.postgres import (  # noqa: PLC0415  # needs psycopg
-                    PostgresStatements,
-                )
+        return PostgresStatements(self._alias)
 
-                return PostgresStatements(self._alias)
-        return OrmStatements(self._alias)
+
+def _has_psycopg3(connection: BaseDatabaseWrapper) -> bool:
+    if connection.vendor != "postgresql":
+        return False
+    from django.db.backends.postgresql.psycopg_any import is_psycopg3  # noqa: PLC0415  # needs psycopg
+
+    return bool(is_psycopg3)
+
+
+def _noting_queues(jobs: Iterable[NewJob], queues: set[str]) -> Iterable[NewJob]:
+    """The jobs as they are, with their queues added to ``queues`` on the way."""
+    if isinstance(jobs, list):
+        queues.update(job.queue for job in jobs)
+        return jobs
+    return _noted(jobs, queues)
+
+
+def _noted(jobs: Iterable[NewJob], queues: set[str]) -> Iterator[NewJob]:
+    for job in jobs:
+        queues.add(job.queue)
+        yield job

@@ -154,6 +154,15 @@ class OrmStatements(Tables):
         self.dead_letters.bulk_create([rows.dead_letter(job, effect) for job in dead])
         dead.delete()
 
+    def next_due(
+        self, *, queues: Collection[str] | None = None, names: Collection[str] | None = None
+    ) -> float | None:
+        """See :class:`soniq.backend.StorageBackend`."""
+        with translated(self.alias):
+            waiting = queued(self.jobs, queues, names).order_by("scheduled_at")
+            found = waiting.values_list("scheduled_at", DatabaseNow())[:1]
+            return next(((due - now).total_seconds() for due, now in found), None)
+
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
     """The items in lists of at most ``size``."""

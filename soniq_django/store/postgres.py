@@ -76,9 +76,9 @@ _AFTER = """
     ORDER BY scheduled_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 """
 
-# From the front, priority by priority, until there are enough. The priority of the mark is known, so
-# no probe has to walk over what was claimed there.
-_FRONT = """
+# The priorities that queued jobs have, one probe of the index each. That of the mark is known, so no
+# probe has to walk over what was claimed there.
+_LEVELS = """
     WITH RECURSIVE level (priority) AS (
         SELECT coalesce(
             (SELECT priority FROM soniq_jobs
@@ -99,17 +99,10 @@ _FRONT = """
         END
         FROM level WHERE level.priority IS NOT NULL
     )
-    SELECT due.id FROM level CROSS JOIN LATERAL (
-        SELECT id FROM soniq_jobs
-        WHERE status = 'queued' AND priority = level.priority {filters}
-          AND scheduled_at <= statement_timestamp()
-        ORDER BY scheduled_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-    ) due
-    LIMIT %(limit)s
 """
 
-# From the front, of several queues: each (queue, priority) gives its first, the best of all are taken.
-_FRONT_OF_QUEUES = """
+# The same for several queues: the priorities of each.
+_LEVELS_OF_QUEUES = """
     WITH RECURSIVE level (queue, priority) AS (
         SELECT named.queue, (SELECT j.priority FROM soniq_jobs j
                              WHERE j.status = 'queued' AND j.queue = named.queue
@@ -122,13 +115,40 @@ _FRONT_OF_QUEUES = """
                              ORDER BY j.priority LIMIT 1)
         FROM level WHERE level.priority IS NOT NULL
     )
+"""
+
+# From the front, level by level, until there are enough.
+_FRONT = """
+    {levels}
+    SELECT due.id FROM level CROSS JOIN LATERAL (
+        SELECT id FROM soniq_jobs
+        WHERE status = 'queued' AND priority = level.priority {filters}
+          AND scheduled_at <= statement_timestamp()
+        ORDER BY scheduled_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    ) due
+    LIMIT %(limit)s
+"""
+
+# The same for several queues: each level gives its first, the best of all are taken.
+_FRONT_OF_QUEUES = """
+    {levels}
     SELECT due.id FROM level CROSS JOIN LATERAL (
         SELECT id, priority, scheduled_at FROM soniq_jobs
-        WHERE status = 'queued' AND queue = level.queue AND priority = level.priority {filters}
+        WHERE status = 'queued' AND priority = level.priority {filters}
           AND scheduled_at <= statement_timestamp()
         ORDER BY scheduled_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
     ) due
     ORDER BY due.priority, due.scheduled_at, due.id LIMIT %(limit)s
+"""
+
+_NEXT_DUE = """
+    {levels}
+    SELECT extract(epoch FROM min(first.scheduled_at) - statement_timestamp())::float8
+    FROM level CROSS JOIN LATERAL (
+        SELECT scheduled_at FROM soniq_jobs
+        WHERE status = 'queued' AND priority = level.priority {filters}
+        ORDER BY scheduled_at LIMIT 1
+    ) first
 """
 
 FINISH = f"""
@@ -237,6 +257,20 @@ class PostgresStatements(OrmStatements):
         with self.transaction():
             return self._record(changes, asked)
 
+    def next_due(
+        self, *, queues: Collection[str] | None = None, names: Collection[str] | None = None
+    ) -> float | None:
+        """See :class:`soniq.backend.StorageBackend`; level by level, as a claim goes."""
+        asked = _Asked("", 1, queues, names, skip_own=False)
+        if asked.nothing:
+            return None
+        with translated(self.alias):
+            self.connection.ensure_connection()
+            session = cast("psycopg.Connection[Any]", self.connection.connection)
+            cursor = psycopg.Cursor(session)
+            found = cursor.execute(*asked.next_due()).fetchone()
+        return None if found is None else cast("float | None", found[0])
+
     def _record(self, changes: Sequence[Change], asked: _Asked | None) -> tuple[list[bool], list[Claim]]:
         """Write the changes and, in the same pipeline, claim. Runs in a transaction."""
         groups, others = _grouped(changes)
@@ -275,7 +309,7 @@ class PostgresStatements(OrmStatements):
             self._marks[asked.worker_id] = _Mark(last.priority, last.scheduled_at, last.job_id, front_at)
         return claims
 
-    def _take(self, statement: tuple[str, dict[str, Any]], asked: _Asked) -> list[Claim]:
+    def _take(self, statement: tuple[Any, dict[str, Any]], asked: _Asked) -> list[Claim]:
         session = cast("psycopg.Connection[Any]", self.connection.connection)
         cursor = psycopg.Cursor(session)
         cursor.execute(*statement)
@@ -304,29 +338,34 @@ class _Asked:
         """Whether one range of one index serves the claim."""
         return self.queues is None or len(self.queues) == 1
 
-    def front(self, mark: _Mark | None, limit: int) -> tuple[str, dict[str, Any]]:
+    def front(self, mark: _Mark | None, limit: int) -> tuple[Any, dict[str, Any]]:
         """The statement that claims from the front."""
-        statement = _FRONT if self.may_mark else _FRONT_OF_QUEUES
+        due = self._filtered(_FRONT if self.may_mark else _FRONT_OF_QUEUES)
         known = -1 if mark is None or not self.may_mark else mark.priority
-        return self._statement(statement), {**self._parameters, "known": known, "limit": limit}
+        return _TAKE.format(due=due), {**self._parameters, "known": known, "limit": limit}
 
-    def after(self, mark: _Mark) -> tuple[str, dict[str, Any]]:
+    def after(self, mark: _Mark) -> tuple[Any, dict[str, Any]]:
         """The statement that claims behind the mark."""
-        return self._statement(_AFTER), {
+        return _TAKE.format(due=self._filtered(_AFTER)), {
             **self._parameters,
             "known": mark.priority,
             "scheduled_at": mark.scheduled_at,
             "id": mark.id,
         }
 
-    def _statement(self, due: str) -> str:
+    def next_due(self) -> tuple[Any, dict[str, Any]]:
+        """The statement that says how long the first job waits."""
+        return self._filtered(_NEXT_DUE), {**self._parameters, "known": -1}
+
+    def _filtered(self, statement: str) -> str:
         queue = "AND queue = %(queue)s" if self.queues is not None and self.may_mark else ""
-        filters = queue
+        filters = queue if self.may_mark else "AND queue = level.queue"
         if self.names is not None:
             filters += " AND job_name = ANY(%(names)s)"
         if self.skip_own:
             filters += " AND worker_id IS DISTINCT FROM %(worker)s"
-        return _TAKE.format(due=due.format(queue=queue, filters=filters))
+        levels = (_LEVELS if self.may_mark else _LEVELS_OF_QUEUES).format(queue=queue)
+        return statement.format(levels=levels, filters=filters)
 
     @property
     def _parameters(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from soniq.records import Job as JobRecord
 from soniq_django.functions import DatabaseNow, from_now
 from soniq_django.store import rows
 from soniq_django.store.errors import translated
-from soniq_django.store.orm import due, queued
+from soniq_django.store.orm import due
 from soniq_django.store.tables import Tables
 
 
@@ -24,15 +24,6 @@ class JobTable(Tables):
         """See :class:`soniq.backend.StorageBackend`."""
         with translated(self.alias):
             return due(self.jobs, queues, names).count()
-
-    def next_due(
-        self, *, queues: Collection[str] | None = None, names: Collection[str] | None = None
-    ) -> float | None:
-        """See :class:`soniq.backend.StorageBackend`."""
-        with translated(self.alias):
-            waiting = queued(self.jobs, queues, names).order_by("scheduled_at")
-            found = waiting.values_list("scheduled_at", DatabaseNow())[:1]
-            return next(((due - now).total_seconds() for due, now in found), None)
 
     def get_job(self, job_id: str) -> JobRecord | None:
         """See :class:`soniq.backend.StorageBackend`."""

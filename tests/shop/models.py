@@ -15,5 +15,5 @@ class Order(models.Model):
 
     email = models.EmailField()
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"order {self.pk}"

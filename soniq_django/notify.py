@@ -1,0 +1,172 @@
+"""Wake-ups: NOTIFY after the commit, LISTEN on a connection of its own. PostgreSQL only.
+
+The poll is the truth, a NOTIFY is a hint: it says "look now", carries a queue name and nothing else, and
+may be lost with the process that was to send it.
+
+It is sent after the commit, in a statement of its own. Inside the transaction it would take a lock that
+the whole server shares until the commit is flushed, so all transactions that enqueue would commit one
+after the other.
+
+The listener's loop: connect, LISTEN, wait. Every ``PROBE_EVERY`` seconds it notifies itself. If it does
+not hear itself, the connection is dead, or a pooler stands between that swallows notifications; it says
+so once, reports itself unhealthy, so that its worker polls more often, and goes on trying.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+CHANNEL = "soniq_jobs"
+PROBE_EVERY = 30.0  # seconds
+PROBE_TIMEOUT = 5.0
+LOOK_UP = 0.5  # seconds until a wait notices that the listener was closed
+LONGEST_BACKOFF = 15.0
+
+logger = logging.getLogger("soniq.notify")
+
+
+class Hint:
+    """Runs at the commit: tells the workers to look into some queues."""
+
+    def __init__(self, alias: str) -> None:
+        self._alias = alias
+        self.queues: set[str] = set()
+
+    def __call__(self) -> None:
+        """Send the hint; an error here must not reach a caller whose job is stored."""
+        try:
+            with connections[self._alias].cursor() as cursor:
+                cursor.execute(
+                    "SELECT pg_notify(%s, queue) FROM unnest(%s::text[]) AS hinted (queue)",
+                    [CHANNEL, sorted(self.queues)],
+                )
+        except Exception:
+            logger.warning("a wake-up was not sent; the workers' poll finds the job", exc_info=True)
+
+
+def hint_after_commit(alias: str, queue: str) -> None:
+    """Tell the workers about ``queue`` once the open transaction has committed; without one, now.
+
+    One statement per transaction. A hint belongs to the savepoint that it was made in: it is used again
+    only by enqueues that would be rolled back with it.
+    """
+    connection = connections[alias]
+    hint = _pending(connection) if connection.in_atomic_block else None
+    if hint is None:
+        hint = Hint(alias)
+        hint.queues.add(queue)
+        transaction.on_commit(hint, using=alias)
+    else:
+        hint.queues.add(queue)
+
+
+def _pending(connection: BaseDatabaseWrapper) -> Hint | None:
+    savepoints = set(connection.savepoint_ids)
+    for made_in, callback, *_ in reversed(connection.run_on_commit[-50:]):
+        if isinstance(callback, Hint) and made_in <= savepoints:
+            return callback
+    return None
+
+
+class Listener:
+    """Listens on a thread of its own from construction to :meth:`close`.
+
+    :param wake: called on that thread with the name of a queue; with None after a reconnect, when
+        hints may have been missed
+    """
+
+    def __init__(self, alias: str, wake: Callable[[str | None], None]) -> None:
+        self._alias = alias
+        self._wake = wake
+        self._parameters = _listening_parameters(alias)
+        self._closed = threading.Event()
+        self._warned = False
+        self.healthy = False
+        self._thread = threading.Thread(target=self._run, name="soniq-listener", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._closed.set()
+        self._thread.join(4 * LOOK_UP)
+
+    def _run(self) -> None:
+        backoff = 0.5
+        while not self._closed.is_set():
+            try:
+                self._listen()
+                backoff = 0.5
+            except psycopg.Error as error:
+                if self._closed.is_set():
+                    return
+                logger.warning("listening again in at most %.1f s: %s", backoff, _line(error))
+            self.healthy = False
+            self._closed.wait(backoff * random.uniform(0.5, 1.0))
+            backoff = min(backoff * 2, LONGEST_BACKOFF)
+
+    def _listen(self) -> None:
+        """Listen until closed, until the connection breaks, or until a probe is not heard."""
+        with psycopg.connect(**self._parameters, autocommit=True) as session:
+            session.execute(f"LISTEN {CHANNEL}")
+            while not self._closed.is_set():
+                if not self._probe_is_heard(session):
+                    self._warn_once()
+                    return
+                self.healthy = True
+                self._warned = False
+                self._hear(session, PROBE_EVERY)
+
+    def _probe_is_heard(self, session: psycopg.Connection[Any]) -> bool:
+        """Notify ourselves; whether that arrives. Wakes the worker, as hints may have been missed."""
+        probe = f"probe {uuid.uuid4()}"
+        session.execute("SELECT pg_notify(%s, %s)", [CHANNEL, probe])
+        heard = self._hear(session, PROBE_TIMEOUT, until=probe)
+        if heard and not self.healthy:
+            self._wake(None)
+        return heard
+
+    def _hear(self, session: psycopg.Connection[Any], seconds: float, until: str | None = None) -> bool:
+        """Pass hints on for so many seconds, or until a payload arrives. Whether it did."""
+        ends = time.monotonic() + seconds
+        while not self._closed.is_set() and (left := ends - time.monotonic()) > 0:
+            for notification in session.notifies(timeout=min(left, LOOK_UP), stop_after=1):
+                if notification.payload == until:
+                    return True
+                if not notification.payload.startswith("probe "):
+                    self._wake(notification.payload)
+        return self._closed.is_set()
+
+    def _warn_once(self) -> None:
+        if not self._warned:
+            self._warned = True
+            logger.warning(
+                "notifications do not arrive on %r (is there a pooler in transaction mode between?); "
+                "the worker polls instead",
+                self._alias,
+            )
+
+
+def _listening_parameters(alias: str) -> dict[str, Any]:
+    """How to connect: as Django does, without what is for Django's own cursors; with keepalives."""
+    parameters = connections[alias].get_connection_params()
+    for key in ("cursor_factory", "context", "prepare_threshold", "autocommit"):
+        parameters.pop(key, None)
+    parameters.setdefault("keepalives_idle", 10)
+    parameters.setdefault("keepalives_interval", 5)
+    parameters.setdefault("keepalives_count", 3)
+    parameters.setdefault("application_name", "soniq listener")
+    return parameters
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,157 @@
+"""Wake-ups: sent after the commit, heard by the worker, found by the poll if lost."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from asgiref.sync import sync_to_async
+from django.db import connections, transaction
+
+from soniq import Soniq, default_app
+from soniq.testing import wait_until
+from soniq_django.backend import DjangoBackend
+from soniq_django.connections import DjangoEnvironment
+from soniq_django.notify import CHANNEL, Listener, _listening_parameters
+from tests.support.vendors import POSTGRES
+from tests.yard.jobs import noop
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+    pytest.mark.parametrize("alias", POSTGRES),
+]
+
+
+class Undo(Exception):
+    """Rolls a block back."""
+
+
+@contextmanager
+def hints(alias: str) -> Iterator[list[str]]:
+    """The queues that were hinted at within the block, once it has ended."""
+    heard: list[str] = []
+    with psycopg.connect(**_listening_parameters(alias), autocommit=True) as session:
+        session.execute(f"LISTEN {CHANNEL}")
+        yield heard
+        session.execute("SELECT pg_notify(%s, 'end')", [CHANNEL])
+        for notification in session.notifies(timeout=5.0):
+            if notification.payload == "end":
+                return
+            heard.append(notification.payload)
+
+
+def test_an_enqueue_hints_at_its_queue(app: Soniq, alias: str) -> None:
+    """Without a transaction the hint follows the row."""
+    with hints(alias) as heard:
+        noop.using(queue="emails").enqueue()
+
+    assert heard == ["emails"]
+
+
+def test_one_hint_per_transaction_and_queue(app: Soniq, alias: str) -> None:
+    """However many jobs a block enqueues, and however."""
+    with hints(alias) as heard, transaction.atomic(using=alias):
+        for _ in range(5):
+            noop.enqueue()
+        noop.using(queue="emails").enqueue_many([{}] * 5)
+        noop.enqueue_many({} for _ in range(5))
+
+    assert heard == ["default", "emails"]
+
+
+def test_no_hint_before_the_commit(app: Soniq, alias: str) -> None:
+    """The enqueuing transaction itself never notifies: that would serialise the server's commits."""
+    with hints(alias) as heard, transaction.atomic(using=alias):
+        noop.enqueue()
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_listening_channels()")
+        assert heard == []
+        assert len(connections[alias].run_on_commit) == 1
+
+
+def test_a_rolled_back_block_hints_at_nothing(app: Soniq, alias: str) -> None:
+    """No job, no wake-up."""
+    with hints(alias) as heard, pytest.raises(Undo), transaction.atomic(using=alias):
+        noop.enqueue()
+        raise Undo
+
+    assert heard == []
+
+
+def test_a_rolled_back_savepoint_takes_only_its_own_hint(app: Soniq, alias: str) -> None:
+    """A job outside of the savepoint is hinted at, even if one inside came first."""
+    with hints(alias) as heard, transaction.atomic(using=alias):
+        with pytest.raises(Undo), transaction.atomic(using=alias):
+            noop.enqueue()
+            raise Undo
+        noop.enqueue()
+        with pytest.raises(Undo), transaction.atomic(using=alias):
+            noop.using(queue="lost").enqueue()
+            raise Undo
+
+    assert "default" in heard
+
+
+def test_notify_can_be_turned_off(alias: str) -> None:
+    """SONIQ["NOTIFY"] = False: nothing is sent, nothing listens."""
+    backend = DjangoBackend(alias, notify=False)
+    with default_app(Soniq(backend=backend)), hints(alias) as heard:
+        noop.enqueue()
+
+    assert heard == []
+    assert not backend.subscribe(lambda queue: None).healthy
+
+
+async def test_an_idle_worker_is_woken(app: Soniq, alias: str) -> None:
+    """Long before its poll would have come."""
+    patient = Soniq(
+        backend=DjangoBackend(alias), environment=DjangoEnvironment(), poll_interval=600.0
+    )
+    worker = patient.worker(concurrency=1)
+    running = asyncio.create_task(worker.run())
+    try:
+        await wait_until(lambda: worker.listening, timeout=10)
+        job_id = await patient.enqueue(noop)
+
+        async def is_done() -> bool:
+            job = await patient.get_job(job_id)
+            return job is not None and job["status"] == "done"
+
+        await wait_until(is_done, timeout=5)
+    finally:
+        worker.stop()
+        await running
+        await sync_to_async(connections.close_all)()
+
+
+def test_a_broken_listener_listens_again(app: Soniq, alias: str) -> None:
+    """Terminated by the server, it reconnects, and wakes its worker as it may have missed hints."""
+    woken = threading.Event()
+    listener = Listener(alias, lambda queue: woken.set())
+    try:
+        assert woken.wait(10)  # it listens
+        woken.clear()
+        with connections[alias].cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name = 'soniq listener' AND datname = current_database()"
+            )
+
+        assert woken.wait(10)
+        woken.clear()
+        noop.enqueue()
+        assert woken.wait(5)
+    finally:
+        listener.close()
+
+
+def test_a_closed_listener_ends_its_thread(app: Soniq, alias: str) -> None:
+    """And its connection."""
+    listener = Listener(alias, lambda queue: None)
+    listener.close()
+
+    assert "soniq-listener" not in [thread.name for thread in threading.enumerate()]
