@@ -9,7 +9,7 @@ What a store cannot do it says by a flag; nothing in this library asks what clas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import ParamSpec, Protocol, TypeVar
 
 from soniq.jobs import Claim, JobStatus, NewJob, WorkerInfo
@@ -18,6 +18,14 @@ from soniq.transitions import Change
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+class Run(Protocol):
+    """How async code makes a blocking call; :meth:`StorageBackend.run` is one."""
+
+    def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
+        """Make the call; give what it gives."""
+        ...
 
 
 class StorageBackend(Protocol):
