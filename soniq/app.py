@@ -190,6 +190,7 @@ class Soniq:
         """
         self._make_ready()
         settings = self.settings
+        prefetch = concurrency is not None or not run_once
         if concurrency is None:
             concurrency = 1 if run_once else settings.concurrency
         elif isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
@@ -208,6 +209,7 @@ class Soniq:
             concurrency=concurrency,
             queues=settings.queues if queues is None else check_queues(_listed(queues)),
             run_once=run_once,
+            prefetch=prefetch,
             observe=observe,
         )
 

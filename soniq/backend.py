@@ -9,9 +9,10 @@ What a store cannot do it says by a flag; nothing in this library asks what clas
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import ParamSpec, Protocol, TypeVar
 
+from soniq.errors import BackendError
 from soniq.jobs import Claim, JobStatus, NewJob, WorkerInfo
 from soniq.records import DeadLetter, DeadLetterFilter, DeadLetterStats, Job, WorkerRecord
 from soniq.transitions import Change
@@ -58,8 +59,11 @@ class StorageBackend(Protocol):
 
     # -- producing
 
-    def enqueue(self, jobs: Sequence[NewJob]) -> list[str]:
+    def enqueue(self, jobs: Iterable[NewJob]) -> list[str]:
         """Store all ``jobs`` or none, in one transaction; return their ids in order.
+
+        The jobs may come from a generator: a store reads them in chunks, and one that raises leaves
+        nothing stored.
 
         A job whose ``unique_key`` is held by a live job is not stored: its place in the answer holds the
         id of the holder; of twins within ``jobs`` the first holds the key. An id that is taken, or a
@@ -94,6 +98,38 @@ class StorageBackend(Protocol):
 
         The only method besides ``claim`` that writes the state of a job. False means that the job has
         moved on (another owner, another attempt, deleted): nothing was written for it.
+        """
+        ...
+
+    def exchange(
+        self,
+        changes: Sequence[Change],
+        *,
+        worker_id: str,
+        limit: int,
+        queues: Collection[str] | None = None,
+        names: Collection[str] | None = None,
+        skip_own: bool = False,
+    ) -> tuple[list[bool], list[Claim]]:
+        """:meth:`apply` and :meth:`claim` in one visit; a store may make them one transaction.
+
+        Should the claim fail after the changes were written, their answers are returned with no claims.
+        """
+        answers = self.apply(changes) if changes else []
+        try:
+            claims = self.claim(
+                worker_id=worker_id, limit=limit, queues=queues, names=names, skip_own=skip_own
+            )
+        except BackendError:
+            if not changes:
+                raise
+            claims = []
+        return answers, claims
+
+    def held(self, worker_id: str) -> list[Claim]:
+        """The claims of a worker as the store knows them, by id.
+
+        For a worker that lost the answer to a claim: what it does not know of, it was just given.
         """
         ...
 

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from soniq import transitions
 from soniq.arguments import clean_text, encode
@@ -63,114 +63,142 @@ class Execution:
         self._registry = registry
         self._settings = settings
         self._hooks: Hooks = registry.all_hooks()
+        self._hooks_need_loop = self._hooks.need_loop
         self._retry_policy = retry_policy
         self._metrics = metrics
         self._environment = environment
         self._clock = clock
         self._policies: dict[str, RetryPolicy] = {}
 
-    async def run(self, claim: Claim, slot: Slot) -> Outcome:
-        """Run the job in ``slot``. Cancelling this gives the job back instead of failing it."""
+    def fits_thread(self, claim: Claim) -> bool:
+        """Whether the job can be run by :meth:`run_on_thread`: nothing about it must be awaited."""
+        task = self._registry.find(claim.job_name)
+        return task is not None and not task.is_async and not self._hooks_need_loop
+
+    def timeout_of(self, claim: Claim) -> float | None:
+        """Seconds that the job may take; None = any time."""
+        task = self._registry.find(claim.job_name)
+        return None if task is None else task.options.timeout_seconds(self._settings)
+
+    def run_on_thread(self, claim: Claim) -> Outcome:
+        """Run a sync job on the calling thread, hooks included. Its timeout is the caller's to watch."""
         started = self._clock()
         self._measure_start(claim)
-        change, summary = await self._change(claim, slot, started)
-        seconds = self._clock() - started
-        self._measure_end(claim, change, seconds)
-        return Outcome(claim, change, seconds, summary)
+        prepared = self._prepare(claim, started)
+        if isinstance(prepared, _Attempt):
+            hooks = self._hooks
+            about = (claim.job_name, claim.job_id)
+            try:
+                with self._environment.around_sync():
+                    call_hooks(hooks.before, *about, claim.attempt)
+                    value = prepared.call()
+                    call_hooks(hooks.after, *about, self._milliseconds(prepared))
+                decided = self._succeeded(prepared, value)
+            except BaseException as error:  # noqa: BLE001  # SystemExit of a job must not stop the worker
+                with self._environment.around_sync():
+                    call_hooks(hooks.error, *about, error, claim.attempt)
+                decided = self._failed(prepared, error)
+        else:
+            decided = prepared
+        return self._outcome(claim, decided, started)
 
-    async def _change(self, claim: Claim, slot: Slot, started: float) -> tuple[Change, str]:
+    async def run(self, claim: Claim, slot: Slot) -> Outcome:
+        """Run any job in ``slot``. Cancelling this gives the job back instead of failing it."""
+        started = self._clock()
+        self._measure_start(claim)
+        prepared = self._prepare(claim, started)
+        if isinstance(prepared, _Attempt):
+            decided = await self._run_in_loop(prepared, slot)
+        else:
+            decided = prepared
+        return self._outcome(claim, decided, started)
+
+    def on_thread(self, slot: Slot, call: Callable[[], None]) -> Awaitable[None]:
+        """Run ``call`` where the sync code of the slot's jobs runs."""
+        return self._environment.submit(slot.thread, call)
+
+    async def overran(self, claim: Claim, slot: Slot, seconds: float) -> Outcome:
+        """The outcome of a sync job that was given up because it took too long."""
+        started = self._clock() - seconds
+        timeout = JobTimeout(self.timeout_of(claim) or 0.0)
+        prepared = self._prepare(claim, started)
+        if isinstance(prepared, _Attempt):
+            decided = await self._fail_in_loop(prepared, slot, timeout)
+        else:
+            decided = prepared
+        return self._outcome(claim, decided, started)
+
+    def _outcome(self, claim: Claim, decided: _Decided, started: float) -> Outcome:
+        seconds = self._clock() - started
+        self._measure_end(claim, decided[0], seconds)
+        return Outcome(claim, decided[0], seconds, decided[1])
+
+    def _prepare(self, claim: Claim, started: float) -> _Attempt | _Decided:
+        """The attempt, ready to be made; or what becomes of a job that cannot even be called."""
         task = self._registry.find(claim.job_name)
         if task is None:
             text = f"no job named {claim.job_name!r} is registered in this worker"
             return transitions.bury(claim, reason=DeadLetterReason.JOB_NOT_FOUND, error=text), text
         try:
-            attempt = self._prepared(task, claim, slot, started)
+            positional, named = self._call_arguments(task, claim)
         except BaseException as error:  # noqa: BLE001  # a model's validators are user code
             summary = summarize(error)
             return transitions.bury(
                 claim, reason=DeadLetterReason.INVALID_ARGUMENTS, error=clean_text(summary)
             ), summary
+        timeout = task.options.timeout_seconds(self._settings)
+        return _Attempt(task, claim, started, timeout, positional, named)
+
+    def _call_arguments(self, task: Task[..., Any], claim: Claim) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        stored = claim.args
+        if not isinstance(stored, dict):
+            raise InvalidArguments(f"the stored arguments are {type(stored).__name__}, no dict")
+        if task.options.validate is not None:
+            model = task.options.validate.model_validate(stored)
+            stored = {name: getattr(model, name) for name in stored}
+        return task.signature.call_arguments(stored, lambda: context_of(claim))
+
+    async def _run_in_loop(self, attempt: _Attempt, slot: Slot) -> _Decided:
         try:
-            if task.is_async or self._hooks.need_loop:
-                value = await self._in_loop(attempt)
-            else:
-                value = await self._in_thread(attempt)
+            value = await self._value(attempt, slot)
             return self._succeeded(attempt, value)
         except asyncio.CancelledError as error:
             current = asyncio.current_task()
             if current is not None and current.cancelling():
                 slot.abandon_if_busy()
-                return transitions.interrupt(claim), ""
-            return await self._failed(attempt, error)
+                return transitions.interrupt(attempt.claim), ""
+            return await self._fail_in_loop(attempt, slot, error)
         except BaseException as error:  # noqa: BLE001  # SystemExit of a job must not stop the worker
-            return await self._failed(attempt, error)
+            return await self._fail_in_loop(attempt, slot, error)
 
-    def _prepared(self, task: Task[..., Any], claim: Claim, slot: Slot, started: float) -> _Attempt:
-        """The handler with its arguments and context, ready to be called."""
-        context = JobContext(
-            job_id=claim.job_id,
-            job_name=claim.job_name,
-            attempt=claim.attempt,
-            max_attempts=claim.max_attempts,
-            queue=claim.queue,
-            worker_id=claim.worker_id,
-            scheduled_at=claim.scheduled_at,
-            created_at=claim.created_at,
-        )
-        if not isinstance(claim.args, dict):
-            raise InvalidArguments(f"the stored arguments are {type(claim.args).__name__}, no dict")
-        stored = claim.args
-        if task.options.validate is not None:
-            model = task.options.validate.model_validate(stored)
-            stored = {name: getattr(model, name) for name in stored}
-        positional, named = task.signature.call_arguments(stored, context)
-        timeout = task.options.timeout_seconds(self._settings)
-        return _Attempt(task, claim, slot, started, timeout, context, positional, named)
-
-    async def _in_thread(self, attempt: _Attempt) -> Any:
-        """Run a sync job, hooks included, in one hop to the slot's thread."""
-        claim, slot, hooks = attempt.claim, attempt.slot, self._hooks
-
-        def call() -> Any:
-            with self._environment.around_sync():
-                call_hooks(hooks.before, claim.job_name, claim.job_id, claim.attempt)
-                value = attempt.call()
-                call_hooks(hooks.after, claim.job_name, claim.job_id, self._milliseconds(attempt))
-                return value
-
-        running = asyncio.ensure_future(self._environment.submit(slot.thread, _carry(call)))
-        await asyncio.wait({running}, timeout=attempt.timeout)
-        if not running.done():
-            running.add_done_callback(_retrieve)
-            slot.abandon_if_busy()
-            raise JobTimeout(attempt.timeout or 0.0)
-        return _unwrap(running.result())
-
-    async def _in_loop(self, attempt: _Attempt) -> Any:
-        """Run a job whose handler, hooks or middleware must be awaited."""
-        claim, slot, hooks = attempt.claim, attempt.slot, self._hooks
-        chain: Callable[[], Awaitable[Any]] = lambda: self._handle(attempt)  # noqa: E731  # a link
-        for wrapper in reversed(hooks.around):
-            chain = _wrapped(wrapper, attempt.context, chain)
+    async def _value(self, attempt: _Attempt, slot: Slot) -> Any:
+        """What the handler returns, through middleware and between the hooks."""
+        claim, hooks = attempt.claim, self._hooks
         async with self._environment.around_async(slot.thread):
-            await self._await_hooks(hooks.before, slot, claim.job_name, claim.job_id, claim.attempt)
+            if hooks.before:
+                about = (claim.job_name, claim.job_id, claim.attempt)
+                await self._await_hooks(hooks.before, slot, *about)
             try:
                 async with asyncio.timeout(attempt.timeout) as limit:
-                    value = await chain()
+                    value = await self._through_middleware(attempt, slot)
             except TimeoutError as error:
                 if not limit.expired():
                     raise
                 slot.abandon_if_busy()
                 raise JobTimeout(attempt.timeout or 0.0) from error
-            elapsed = self._milliseconds(attempt)
-            await self._await_hooks(hooks.after, slot, claim.job_name, claim.job_id, elapsed)
+            if hooks.after:
+                elapsed = self._milliseconds(attempt)
+                await self._await_hooks(hooks.after, slot, claim.job_name, claim.job_id, elapsed)
             return value
 
-    async def _handle(self, attempt: _Attempt) -> Any:
-        """Call the handler: an async one here, a sync one on the slot's thread."""
-        if attempt.task.is_async:
-            return await attempt.call()
-        return await self._on_thread(attempt.slot, attempt.call)
+    def _through_middleware(self, attempt: _Attempt, slot: Slot) -> Awaitable[Any]:
+        chain: Callable[[], Awaitable[Any]]
+        chain = attempt.call if attempt.task.is_async else partial(self._on_thread, slot, attempt.call)
+        if self._hooks.around:
+            context = context_of(attempt.claim)
+            for wrapper in reversed(self._hooks.around):
+                chain = _wrapped(wrapper, context, chain)
+        return chain()
 
     async def _on_thread(self, slot: Slot, call: Callable[[], Any]) -> Any:
         def surrounded() -> Any:
@@ -187,10 +215,17 @@ class Execution:
             else:
                 await self._on_thread(slot, partial(call_hooks, [hook], *arguments))
 
+    async def _fail_in_loop(self, attempt: _Attempt, slot: Slot, error: BaseException) -> _Decided:
+        if self._hooks.error:
+            claim = attempt.claim
+            about = (claim.job_name, claim.job_id, error, claim.attempt)
+            await self._await_hooks(self._hooks.error, slot, *about)
+        return self._failed(attempt, error)
+
     def _milliseconds(self, attempt: _Attempt) -> float:
         return (self._clock() - attempt.started) * 1000
 
-    def _succeeded(self, attempt: _Attempt, value: Any) -> tuple[Change, str]:
+    def _succeeded(self, attempt: _Attempt, value: Any) -> _Decided:
         task, claim = attempt.task, attempt.claim
         if isinstance(value, Snooze):
             if not is_seconds(value.seconds):
@@ -210,11 +245,8 @@ class Execution:
             return transitions.succeed(claim, result_json=None, ttl=ttl, error=clean_text(note)), note
         return transitions.succeed(claim, result_json=text, ttl=ttl), ""
 
-    async def _failed(self, attempt: _Attempt, error: BaseException) -> tuple[Change, str]:
+    def _failed(self, attempt: _Attempt, error: BaseException) -> _Decided:
         task, claim = attempt.task, attempt.claim
-        await self._await_hooks(
-            self._hooks.error, attempt.slot, claim.job_name, claim.job_id, error, claim.attempt
-        )
         overran = isinstance(error, JobTimeout)
         change = transitions.fail(
             claim,
@@ -280,21 +312,36 @@ def summarize(error: BaseException) -> str:
     return clean_text(f"{kind}: {text}" if text else kind, limit=500)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Attempt:
     """One attempt at one job, ready to be made."""
 
     task: Task[..., Any]
     claim: Claim
-    slot: Slot
     started: float
     timeout: float | None  # seconds
-    context: JobContext
     positional: tuple[Any, ...]
     named: dict[str, Any]
 
     def call(self) -> Any:
         return self.task.fn(*self.positional, **self.named)
+
+
+_Decided: TypeAlias = tuple[Change, str]  # and one line about what went wrong, if something did
+
+
+def context_of(claim: Claim) -> JobContext:
+    """What the handler may know of its run."""
+    return JobContext(
+        job_id=claim.job_id,
+        job_name=claim.job_name,
+        attempt=claim.attempt,
+        max_attempts=claim.max_attempts,
+        queue=claim.queue,
+        worker_id=claim.worker_id,
+        scheduled_at=claim.scheduled_at,
+        created_at=claim.created_at,
+    )
 
 
 @dataclass(slots=True)
@@ -318,12 +365,6 @@ def _unwrap(value: Any) -> Any:
     if isinstance(value, _Raised):
         raise value.error
     return value
-
-
-def _retrieve(future: asyncio.Future[Any]) -> None:
-    """Look at the late result of an abandoned call, so that nothing complains that nobody did."""
-    if not future.cancelled():
-        future.exception()
 
 
 def _wrapped(wrapper: Any, context: JobContext, inner: Any) -> Any:

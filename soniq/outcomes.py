@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from soniq import transitions
 from soniq.backend import StorageBackend
 from soniq.errors import BackendError
 from soniq.execution import Outcome
+from soniq.jobs import Claim
 
 logger = logging.getLogger("soniq.worker")
 
 
-def recordable(backend: StorageBackend, outcomes: list[Outcome]) -> list[bool]:
-    """Apply all outcomes; say of each whether the claim still held.
+def exchange(
+    backend: StorageBackend, outcomes: list[Outcome], **claim: Any
+) -> tuple[list[bool], list[Claim]]:
+    """Apply all outcomes and claim; say of each outcome whether its claim still held.
 
     Should the storage refuse one of them for what it contains, the others are still written, and that
     one is recorded as a failure with constant text: every attempt ends in a state.
 
-    :raises BackendError: the storage is away; nothing of the batch was written
+    :raises BackendError: the storage is away; nothing was written
     """
-    if not outcomes:
-        return []
     try:
-        return backend.apply([outcome.change for outcome in outcomes])
+        return backend.exchange([outcome.change for outcome in outcomes], **claim)
     except BackendError:
         raise
     except Exception:
+        if not outcomes:
+            raise
         logger.exception("the storage refused a batch of %d outcomes", len(outcomes))
-    return [_alone(backend, outcome) for outcome in outcomes]
+    return [_alone(backend, outcome) for outcome in outcomes], []
 
 
 def _alone(backend: StorageBackend, outcome: Outcome) -> bool:

@@ -68,15 +68,20 @@ class Signature:
         return arguments
 
     def call_arguments(
-        self, stored: Mapping[str, JSON], context: JobContext
+        self, stored: Mapping[str, JSON], context: Callable[[], JobContext]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Positional and keyword arguments of the handler for a stored job.
 
         :raises InvalidArguments: the stored arguments do not fit the handler (any more)
         """
+        if self._fits(stored):
+            named = dict(stored)
+            if self.context_name is not None:
+                named[self.context_name] = context()
+            return (), named
         self.bind((), stored)
         if self.context_name is not None:
-            stored = {**stored, self.context_name: context}
+            stored = {**stored, self.context_name: context()}
         positional, named = self._split(stored)
         return tuple(positional), named
 

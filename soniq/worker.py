@@ -6,7 +6,10 @@ batches grow with the load, and nothing waits for a timer.
 
 ::
 
-        storage ──claims──▶ pump ──▶ slots ──outcomes──▶ pump ──changes──▶ storage
+        storage ──claims──▶ pump ──▶ ready ──▶ slots ──outcomes──▶ pump ──changes──▶ storage
+
+Besides the free slots the pump claims ahead: no more jobs than the worker finished within the last
+tenth of a second. So short jobs flow in large batches, and long ones are never hoarded.
 """
 
 from __future__ import annotations
@@ -19,17 +22,20 @@ import signal
 import socket
 import threading
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
 from soniq import maintenance, transitions
 from soniq.backend import StorageBackend
+from soniq.burst import Burst
 from soniq.errors import BackendError, BackendUnavailable
 from soniq.execution import Execution, Outcome
 from soniq.heartbeat import Heart
 from soniq.jobs import Claim, WorkerInfo
-from soniq.outcomes import log_outcome, recordable
+from soniq.outcomes import exchange, log_outcome
+from soniq.pace import Pace
 from soniq.registry import Registry
 from soniq.settings import Settings
 from soniq.slots import Slot, SlotThread
@@ -43,12 +49,14 @@ FIRST_PAUSE = 0.05  # seconds; an idle worker doubles its pause up to poll_inter
 FIRST_BACKOFF = 0.5
 LONGEST_BACKOFF = 15.0
 CANCEL_GRACE = 1.0  # seconds that a cancelled job may take to clean up
+WATCH_EVERY = 0.1  # seconds between two looks at a burst
 
 
 class Worker:
     """One worker; :meth:`run` runs it once.
 
     :param run_once: work through everything that is due, each job at most once, and return
+    :param prefetch: claim ahead of the free slots; without it jobs start strictly in claim order
     :param observe: called in the event loop with each recorded outcome
     """
 
@@ -62,6 +70,7 @@ class Worker:
         concurrency: int,
         queues: tuple[str, ...] | None = None,
         run_once: bool = False,
+        prefetch: bool = True,
         observe: Callable[[Outcome], None] | None = None,
     ) -> None:
         self._backend = backend
@@ -79,9 +88,13 @@ class Worker:
             queues=queues,
         )
         self._free = [Slot(number, backend.release) for number in range(concurrency, 0, -1)]
-        self._running: dict[asyncio.Task[None], tuple[Claim, Slot]] = {}
-        self._outcomes: list[Outcome] = []
+        self._ready: deque[Claim] = deque()  # claimed, not started; slot threads take from it, too
+        self._running: dict[asyncio.Task[None], tuple[Claim | Burst, Slot]] = {}
+        self._bursts: set[Burst] = set()
+        self._outcomes: deque[Outcome] = deque()  # slot threads append to it, too
+        self._pace = Pace(enabled=prefetch)
         self._wake = asyncio.Event()
+        self._resting = False  # whether an outcome must wake the pump
         self._hungry = True  # whether a claim may find something
         self._pause = FIRST_PAUSE
         self._stopping = False
@@ -110,6 +123,7 @@ class Worker:
         :param handle_signals: SIGTERM and SIGINT call :meth:`stop`
         :returns: whether any job was attempted
         """
+        self._loop = asyncio.get_running_loop()
         heart = Heart(self._backend, self.info, self._settings.heartbeat_interval)
         with self._signals(handle_signals):
             sweeper: asyncio.Task[None] | None = None
@@ -132,18 +146,25 @@ class Worker:
         """Exchange with the storage until stopped or, with run_once, until all is done."""
         while not self._stopping:
             self._wake.clear()
-            wanted = len(self._free) if self._hungry else 0
+            self._feed()
+            wanted = self._wanted()
             if wanted or self._outcomes:
                 await self._exchange(wanted)
-                continue
-            if self._run_once and not self._running:
+            elif self._run_once and not self._running and not self._ready:
                 return
-            await self._rest()
+            else:
+                await self._rest()
         await self._drain()
 
+    def _wanted(self) -> int:
+        """How many jobs to claim now."""
+        if not self._hungry or self._stopping:
+            return 0
+        return self._pace.wanted(free=len(self._free), ready=len(self._ready))
+
     async def _exchange(self, wanted: int) -> None:
-        """Record what piled up and claim for free slots, in one visit to the storage."""
-        outcomes, self._outcomes = self._outcomes, []
+        """Record what piled up and claim, in one visit to the storage."""
+        outcomes = self._taken_outcomes()
         visit = asyncio.ensure_future(self._call(self._visit, outcomes, wanted))
         try:
             applied, claims = await asyncio.shield(visit)
@@ -151,14 +172,14 @@ class Worker:
             # The visit goes on in its thread: see it through, or its claims would be orphans.
             self._stopping = self._at_once = True
             applied, claims = await visit
-            self._outcomes += [Outcome(claim, transitions.interrupt(claim)) for claim in claims]
+            self._ready.extend(claims)
             self._recorded(outcomes, applied)
             raise
         except BaseException:
-            self._outcomes = outcomes + self._outcomes
+            self._outcomes.extendleft(reversed(outcomes))
             raise
-        for claim in claims:
-            self._start(claim)
+        self._ready.extend(claims)
+        self.processed += len(claims)
         if wanted:
             # Fewer than wanted: the queue is empty for now. A finished job may have enqueued others.
             self._hungry = len(claims) == wanted
@@ -168,22 +189,22 @@ class Worker:
 
     def _visit(self, outcomes: list[Outcome], wanted: int) -> tuple[list[bool], list[Claim]]:
         """Runs on the database thread."""
-        applied = recordable(self._backend, outcomes)
-        if not wanted or self._stopping:
-            return applied, []
-        try:
-            claims = self._backend.claim(
-                worker_id=self.info.id,
-                limit=wanted,
-                queues=self._queues,
-                names=tuple(self._registry),
-                skip_own=self._run_once,
-            )
-        except BackendError as error:
-            # What was applied must not be applied again: leave the claim to the next visit.
-            logger.warning("claiming failed: %s", error)
-            claims = []
-        return applied, claims
+        return exchange(
+            self._backend,
+            outcomes,
+            worker_id=self.info.id,
+            limit=0 if self._stopping else wanted,
+            queues=self._queues,
+            names=tuple(self._registry),
+            skip_own=self._run_once,
+        )
+
+    def _taken_outcomes(self) -> list[Outcome]:
+        """What piled up; slot threads may go on adding meanwhile."""
+        outcomes = []
+        while self._outcomes:
+            outcomes.append(self._outcomes.popleft())
+        return outcomes
 
     def _recorded(self, outcomes: list[Outcome], applied: list[bool]) -> None:
         for outcome, kept in zip(outcomes, applied, strict=True):
@@ -191,18 +212,27 @@ class Worker:
             if self._observe is not None:
                 self._observe(outcome)
         if outcomes:
+            self._pace.finished(len(outcomes))
             self._hungry = True
 
     async def _rest(self) -> None:
         """Wait for an outcome, a stop, or the next look at the queue."""
+        pause = await self._until_next_look()
+        self._resting = True
         try:
-            async with asyncio.timeout(await self._until_next_look()):
+            if self._outcomes or self._stopping:
+                return
+            async with asyncio.timeout(pause):
                 await self._wake.wait()
         except TimeoutError:
             self._hungry = True
+        finally:
+            self._resting = False
 
     async def _until_next_look(self) -> float | None:
         """Seconds to rest; None while every slot is taken, as only an outcome changes that."""
+        if self._ready and self._free:
+            return self._pace.patience  # a burst is on, and may turn out to be stuck in a long job
         if not self._free or self._run_once:
             return None
         pause = self._pause
@@ -215,11 +245,32 @@ class Worker:
 
     # -- slots
 
+    def _feed(self) -> None:
+        """Start ready jobs in free slots."""
+        while self._ready and self._free and not self._stopping:
+            if self._execution.fits_thread(self._ready[0]) and self._bursts_are_quick():
+                return  # the bursts that are on will take it
+            try:
+                claim = self._ready.popleft()
+            except IndexError:  # a burst was quicker
+                return
+            self._start(claim)
+
     def _start(self, claim: Claim) -> None:
         slot = self._free.pop()
-        task = asyncio.create_task(self._attend(claim, slot), name=f"soniq-job-{claim.job_id}")
-        self._running[task] = (claim, slot)
-        self.processed += 1
+        if self._execution.fits_thread(claim):
+            burst = Burst(
+                claim,
+                more=self._next_for_burst,
+                attempt=self._execution.run_on_thread,
+                deliver=self._deliver,
+            )
+            self._bursts.add(burst)
+            task = asyncio.create_task(self._attend_burst(burst, slot))
+            self._running[task] = (burst, slot)
+        else:
+            task = asyncio.create_task(self._attend(claim, slot))
+            self._running[task] = (claim, slot)
 
     async def _attend(self, claim: Claim, slot: Slot) -> None:
         """Run one job in its slot, and free the slot."""
@@ -228,44 +279,130 @@ class Worker:
         except asyncio.CancelledError:
             slot.abandon_if_busy()
             outcome = Outcome(claim, transitions.interrupt(claim))
-        task = asyncio.current_task()
-        if task is not None and self._running.pop(task, None) is not None:
-            self._outcomes.append(outcome)
-            self._free.append(slot)
+        if self._vacate(slot):
+            self._deliver(outcome)
+            self._feed()
+
+    async def _attend_burst(self, burst: Burst, slot: Slot) -> None:
+        """Watch a burst of sync jobs; give up a job that overruns its timeout."""
+        running = asyncio.ensure_future(self._execution.on_thread(slot, burst))
+        outcome = None
+        try:
+            while not running.done():
+                await asyncio.wait({running}, timeout=self._watch_for(burst))
+                if not running.done() and self._overran(burst):
+                    claim = burst.revoke()
+                    if claim is not None:
+                        slot.abandon_if_busy()
+                        seconds = self._execution.timeout_of(claim) or 0.0
+                        outcome = await self._execution.overran(claim, slot, seconds)
+                    break
+        except asyncio.CancelledError:
+            claim = burst.revoke()
+            slot.abandon_if_busy()
+            if claim is not None:
+                outcome = Outcome(claim, transitions.interrupt(claim))
+        self._bursts.discard(burst)
+        if self._vacate(slot):
+            if outcome is not None:
+                self._deliver(outcome)
+            self._feed()
             self._wake.set()
+
+    def _watch_for(self, burst: Burst) -> float | None:
+        """Seconds until the burst's present job can have overrun, at least a short while."""
+        current = burst.current
+        if current is None:
+            return WATCH_EVERY
+        timeout = self._execution.timeout_of(current[0])
+        return WATCH_EVERY if timeout is None else max(timeout - current[1], WATCH_EVERY / 10)
+
+    def _overran(self, burst: Burst) -> bool:
+        current = burst.current
+        if current is None:
+            return False
+        timeout = self._execution.timeout_of(current[0])
+        return timeout is not None and current[1] >= timeout
+
+    def _bursts_are_quick(self) -> bool:
+        """Whether the jobs of all present bursts are so short that more threads would only be in the way."""
+        ages = [current[1] for burst in self._bursts if (current := burst.current) is not None]
+        return bool(ages) and self._pace.short_jobs and max(ages) < self._pace.patience
+
+    def _next_for_burst(self) -> Claim | None:
+        """Called on slot threads."""
+        if self._stopping:
+            return None
+        try:
+            claim = self._ready.popleft()
+        except IndexError:
+            return None
+        if self._execution.fits_thread(claim):
+            return claim
+        self._ready.appendleft(claim)
+        return None
+
+    def _deliver(self, outcome: Outcome) -> None:
+        """Called in the event loop and on slot threads."""
+        self._outcomes.append(outcome)
+        self._pace.took(outcome.seconds)
+        if self._resting:
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    def _vacate(self, slot: Slot) -> bool:
+        """Free the slot that the present task ran in. False: the worker has given up on it."""
+        task = asyncio.current_task()
+        if task is None or self._running.pop(task, None) is None:
+            return False
+        self._free.append(slot)
+        return True
 
     # -- stopping
 
     async def _drain(self) -> None:
         """Let running jobs finish within shutdown_timeout, then give back the rest."""
-        loop = asyncio.get_running_loop()
-        self._deadline = loop.time() + self._settings.shutdown_timeout
-        while self._running and not self._at_once and loop.time() < self._deadline:
+        self._deadline = self._loop.time() + self._settings.shutdown_timeout
+        self._give_back_ready()
+        while self._running and not self._at_once and self._loop.time() < self._deadline:
             self._wake.clear()
             if self._outcomes:
                 await self._exchange(0)
                 continue
+            self._resting = True
             try:
-                async with asyncio.timeout_at(self._deadline):
-                    await self._wake.wait()
+                if not self._outcomes:
+                    async with asyncio.timeout_at(self._deadline):
+                        await self._wake.wait()
             except TimeoutError:
                 break
-        await self._give_back()
+            finally:
+                self._resting = False
+        await self._give_back_running()
         if self._outcomes:
             await self._exchange(0)
 
-    async def _give_back(self) -> None:
+    def _give_back_ready(self) -> None:
+        """What was claimed ahead and never started."""
+        while self._ready:
+            claim = self._ready.popleft()
+            self.processed -= 1
+            self._outcomes.append(Outcome(claim, transitions.interrupt(claim)))
+
+    async def _give_back_running(self) -> None:
         """Cancel what still runs; what does not end is given back over its head."""
         tasks = list(self._running)
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=CANCEL_GRACE)
-        for claim, slot in self._running.values():
+        for job, slot in self._running.values():
+            claim = job.revoke() if isinstance(job, Burst) else job
             slot.abandon_if_busy()
             self.abandoned_threads += 1
-            self._outcomes.append(Outcome(claim, transitions.interrupt(claim)))
+            if claim is not None:
+                self._outcomes.append(Outcome(claim, transitions.interrupt(claim)))
         self._running.clear()
+        self._give_back_ready()
 
     async def _leave(self, sweeper: asyncio.Task[None] | None, heart: Heart) -> None:
         """Record what is left, then stop beating: in this order, or others would rescue our jobs."""
@@ -273,7 +410,7 @@ class Worker:
         if sweeper is not None:
             sweeper.cancel()
         try:
-            if self._running or self._outcomes:
+            if self._running or self._outcomes or self._ready:
                 self._at_once = True
                 await self._drain()
             await self._call(self._backend.deregister, self.info.id)
@@ -293,7 +430,7 @@ class Worker:
         if not wanted or threading.current_thread() is not threading.main_thread():
             yield
             return
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         caught = (signal.SIGTERM, signal.SIGINT)
         previous = {number: signal.getsignal(number) for number in caught}
         for number in caught:
@@ -344,8 +481,7 @@ class Worker:
             try:
                 if self._database is None:
                     return call(*args, **kwargs)
-                loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._database, lambda: call(*args, **kwargs))
+                return await self._loop.run_in_executor(self._database, lambda: call(*args, **kwargs))
             except BackendUnavailable as error:
                 if self._out_of_time():
                     raise
@@ -359,4 +495,4 @@ class Worker:
             return False
         if self._at_once or self._deadline is None:
             return True
-        return asyncio.get_running_loop().time() >= self._deadline
+        return self._loop.time() >= self._deadline

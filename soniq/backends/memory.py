@@ -11,11 +11,12 @@ import heapq
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import ParamSpec, TypeVar
 
+from soniq.backend import StorageBackend
 from soniq.backends.stored import decoded
 from soniq.errors import BackendError
 from soniq.jobs import Claim, JobStatus, NewJob, WorkerInfo
@@ -147,7 +148,7 @@ class _WaitingLine:
         return list(taken.values())
 
 
-class MemoryBackend:
+class MemoryBackend(StorageBackend):
     """Jobs in dicts; gone with the process."""
 
     supports_processes = False
@@ -188,9 +189,10 @@ class MemoryBackend:
 
     # -- producing
 
-    def enqueue(self, jobs: Sequence[NewJob]) -> list[str]:
+    def enqueue(self, jobs: Iterable[NewJob]) -> list[str]:
+        complete = list(jobs)  # a generator that raises leaves nothing stored
         with self._lock:
-            return self._enqueue(jobs)
+            return self._enqueue(complete)
 
     def _enqueue(self, jobs: Sequence[NewJob]) -> list[str]:
         self._refuse_broken(jobs)
@@ -371,6 +373,12 @@ class MemoryBackend:
             processing = self._by_status[JobStatus.PROCESSING].values()
             lost = [row for row in processing if row.worker_id not in living]
             return [row.claim() for row in sorted(lost, key=lambda row: row.new.id)[:limit]]
+
+    def held(self, worker_id: str) -> list[Claim]:
+        with self._lock:
+            processing = self._by_status[JobStatus.PROCESSING].values()
+            held = [row for row in processing if row.worker_id == worker_id]
+            return [row.claim() for row in sorted(held, key=lambda row: row.new.id)]
 
     def forget_workers(self, *, dead_after: float) -> int:
         with self._lock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import soniq
-from soniq import Soniq
+from soniq import Soniq, default
 from soniq.default import shared
 from soniq.errors import InvalidJob, NotConfigured, UnknownTask
 from soniq.registry import Registry
@@ -17,9 +17,10 @@ def fresh_shared(monkeypatch):
     monkeypatch.setattr(shared, "_tasks", {})
     for hooks in ("before", "after", "error", "around"):
         monkeypatch.setattr(shared.hooks, hooks, [])
+    before = default._default
     soniq.set_default_app(None)
     yield shared
-    soniq.set_default_app(None)
+    soniq.set_default_app(before)
 
 
 @pytest.mark.parametrize("name", ["a", "send_receipt", "shop.send_receipt", "a1.b2.c_3", "n" * 255])

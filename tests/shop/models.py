@@ -6,5 +6,5 @@ class Note(models.Model):
 
     text = models.TextField()
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.text

@@ -66,6 +66,12 @@ WHERE status = 'processing' AND NOT EXISTS (
 ORDER BY id LIMIT :limit
 """
 
+HELD = f"""
+SELECT {rows.CLAIM_COLUMNS} FROM soniq_jobs
+WHERE status = 'processing' AND worker_id = :worker_id
+ORDER BY id
+"""
+
 FORGET = """
 DELETE FROM soniq_workers
 WHERE last_heartbeat_at < :alive_since AND NOT EXISTS (

@@ -10,12 +10,13 @@ import os
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from soniq.backend import StorageBackend
 from soniq.backends.sqlite import filters, rows, statements
 from soniq.backends.sqlite.connections import Connections
 from soniq.backends.sqlite.schema import SCHEMA, TABLES
@@ -27,7 +28,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class SQLiteBackend:
+class SQLiteBackend(StorageBackend):
     """Jobs in a file that threads and processes of one machine share.
 
     :param path: the file; its directory must exist
@@ -87,12 +88,13 @@ class SQLiteBackend:
 
     # -- producing
 
-    def enqueue(self, jobs: Sequence[NewJob]) -> list[str]:
-        if not jobs:
+    def enqueue(self, jobs: Iterable[NewJob]) -> list[str]:
+        complete = list(jobs)  # a generator must not run while the write lock is held
+        if not complete:
             return []
         with self._connections.writing() as db:
             now = self._now()
-            return [_insert(db, job, now) for job in jobs]
+            return [_insert(db, job, now) for job in complete]
 
     # -- consuming
 
@@ -165,6 +167,9 @@ class SQLiteBackend:
     def orphans(self, *, dead_after: float, limit: int) -> list[Claim]:
         values = {"alive_since": self._now() - dead_after, "limit": limit}
         return [rows.claim(row) for row in self._read(statements.ORPHANS, values)]
+
+    def held(self, worker_id: str) -> list[Claim]:
+        return [rows.claim(row) for row in self._read(statements.HELD, {"worker_id": worker_id})]
 
     def forget_workers(self, *, dead_after: float) -> int:
         return self._write(statements.FORGET, {"alive_since": self._now() - dead_after})

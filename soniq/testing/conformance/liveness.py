@@ -113,6 +113,19 @@ class LivenessConformance(Conformance):
 
         assert [record.id for record in backend.list_workers()] == [other]
 
+    # -- held
+
+    def test_held_are_the_claims_of_one_worker(self, backend: StorageBackend) -> None:
+        """As they were given out, in order of id; neither another worker's nor finished ones."""
+        worker = new_worker(backend)
+        backend.enqueue(new_jobs(4))
+        first, second, done = (take(backend, worker) for _ in range(3))
+        take(backend)
+        backend.apply([succeed(done, result_json=None, ttl=60)])
+
+        assert backend.held(worker) == sorted([first, second], key=lambda claim: claim.job_id)
+        assert backend.held(new_worker(backend)) == []
+
     # -- orphans
 
     def test_jobs_of_a_living_worker_are_no_orphans(self, backend: StorageBackend) -> None:

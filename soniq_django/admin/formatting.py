@@ -1,0 +1,117 @@
+"""How values look. Everything that comes from a job is escaped here."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.contrib.admin.utils import display_for_value
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+from django.utils.timesince import timesince
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from soniq.jobs import DeadLetterReason
+from soniq_django.conf import current_app
+
+REASONS = {
+    DeadLetterReason.MAX_RETRIES_EXCEEDED: gettext_lazy("retries used up"),
+    DeadLetterReason.PERMANENT_FAILURE: gettext_lazy("permanent failure"),
+    DeadLetterReason.JOB_NOT_FOUND: gettext_lazy("job not found"),
+    DeadLetterReason.INVALID_ARGUMENTS: gettext_lazy("invalid arguments"),
+    DeadLetterReason.TIMEOUT: gettext_lazy("timeout"),
+    DeadLetterReason.WORKER_LOST: gettext_lazy("worker lost"),
+}
+LINE = 100  # characters of an error in a list
+JUST_NOW = timedelta(minutes=1)
+
+
+def badge(kind: str, text: object) -> SafeString:
+    """A coloured label. The colour says nothing that the text does not."""
+    return format_html('<span class="soniq-badge soniq-{}">{}</span>', kind, text)
+
+
+def reason_badge(reason: str) -> SafeString:
+    """Why a job gave up; a reason that is not known here is shown as it is stored."""
+    labels: dict[str, Any] = {str(known): label for known, label in REASONS.items()}
+    return badge(reason, labels.get(reason, reason))
+
+
+def short_id(value: UUID) -> SafeString:
+    """The end of an id, which tells ids of the same minute apart; the whole of it as tooltip."""
+    return format_html('<code class="soniq-id" title="{}">…{}</code>', value, value.hex[-8:])
+
+
+def job_name(name: str) -> str | SafeString:
+    """The name, with a note if no code answers to it here."""
+    note = code_note(name)
+    return name if note is None else format_html("{} {}", name, note)
+
+
+def code_note(name: str) -> SafeString | None:
+    """A note that no code answers to the name here; None if some does."""
+    if current_app().registry.find(name) is not None:
+        return None
+    text = _("No job of this name is registered in this project.")
+    return format_html('<span class="soniq-note">{}</span>', text)
+
+
+def out_of(done: int, most: int) -> str:
+    """Such as "2 of 4"."""
+    return _("%(done)d of %(most)d") % {"done": done, "most": most}
+
+
+def when(value: datetime, *, now: datetime) -> SafeString:
+    """Such as "5 minutes ago" or "in 2 hours", the exact time as tooltip."""
+    if abs(now - value) < JUST_NOW:
+        text = _("just now")
+    elif value > now:
+        text = _("in %(time)s") % {"time": timesince(now, value, depth=1)}
+    else:
+        text = _("%(time)s ago") % {"time": timesince(value, now, depth=1)}
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        value.isoformat(),
+        display_for_value(value, ""),
+        text,
+    )
+
+
+def pretty_json(value: Any) -> SafeString:
+    """JSON over several lines."""
+    return _scrollable(as_json(value))
+
+
+def as_json(value: Any) -> str:
+    """JSON over several lines, as text that can be edited."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def error(text: str) -> SafeString:
+    """The last line, which says what went wrong, above the whole."""
+    line = headline(text)
+    if line == text.strip():
+        return format_html('<strong class="soniq-error">{}</strong>', line)
+    return format_html('<strong class="soniq-error">{}</strong>{}', line, _scrollable(text))
+
+
+def headline(text: str) -> str:
+    """The last line of an error."""
+    return text.rstrip().rpartition("\n")[2].strip()
+
+
+def one_line(tail: str, *, is_cut: bool) -> str:
+    """The last line of an error, or of its end, cut to fit a list."""
+    line = headline(tail)
+    if is_cut and "\n" not in tail.rstrip():
+        line = f"…{line}"
+    return Truncator(line).chars(LINE)
+
+
+def _scrollable(text: str) -> SafeString:
+    # tabindex: without it the keyboard cannot scroll there.
+    return format_html('<pre class="soniq-text" tabindex="0">{}</pre>', text)

@@ -1,0 +1,201 @@
+"""Enqueue, claim and apply in the ORM: for every database that Django knows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
+
+from django.db.models import Q, QuerySet
+
+from soniq.errors import BackendConflict
+from soniq.jobs import Claim, NewJob
+from soniq.transitions import Change
+from soniq_django.functions import DatabaseNow
+from soniq_django.models import Job
+from soniq_django.store import rows
+from soniq_django.store.errors import translated
+from soniq_django.store.tables import Tables
+
+ROWS_PER_INSERT = 2000
+T = TypeVar("T")
+
+LOOKUPS = 5  # attempts to find the holder of a unique key that comes and goes
+
+
+class OrmStatements(Tables):
+    """The hot path in the ORM."""
+
+    def enqueue(self, jobs: Iterable[NewJob]) -> list[str]:
+        """See :class:`soniq.backend.StorageBackend`."""
+        if isinstance(jobs, list) and len(jobs) == 1 and jobs[0].unique_key is None:
+            return [self._enqueue_one(jobs[0])]
+        ids: list[str] = []
+        with self.transaction():
+            for chunk in chunks(jobs, ROWS_PER_INSERT):
+                self._insert([job for job in chunk if job.unique_key is None])
+                wanted = {job.unique_key: job for job in reversed(chunk) if job.unique_key}
+                holders = self._enqueue_unique(wanted)
+                ids += [holders[job.unique_key] if job.unique_key else job.id for job in chunk]
+        return ids
+
+    def _enqueue_one(self, job: NewJob) -> str:
+        with translated(self.alias):
+            rows.new_job(job).save(using=self.alias, force_insert=True)
+        return job.id
+
+    def _insert(self, jobs: list[NewJob], *, free_keys_only: bool = False) -> None:
+        """Insert rows; ``free_keys_only`` leaves out those whose unique key is held."""
+        self.jobs.bulk_create([rows.new_job(job) for job in jobs], ignore_conflicts=free_keys_only)
+
+    def _enqueue_unique(self, wanted: dict[str, NewJob]) -> dict[str, str]:
+        """Store the jobs whose key is free; return the id of each key's holder."""
+        holders: dict[str, str] = {}
+        for _ in range(LOOKUPS):
+            # In order of the key: batches that meet in opposite orders would lock each other out.
+            missing = [job for key, job in sorted(wanted.items()) if key not in holders]
+            if not missing:
+                break
+            self._insert(missing, free_keys_only=True)
+            # The holder may end between the two statements; then the key is free again.
+            found = self.jobs.filter(unique_key__in=[job.unique_key for job in missing])
+            holders.update((str(key), str(pk)) for key, pk in found.values_list("unique_key", "pk"))
+        if len(holders) < len(wanted):
+            raise BackendConflict(
+                f"{self.alias}: the database stored neither a unique job nor shows the one that "
+                "excludes it; try again, outside of a REPEATABLE READ transaction"
+            )
+        return holders
+
+    def claim(
+        self,
+        *,
+        worker_id: str,
+        limit: int,
+        queues: Collection[str] | None = None,
+        names: Collection[str] | None = None,
+        skip_own: bool = False,
+    ) -> list[Claim]:
+        """See :class:`soniq.backend.StorageBackend`."""
+        if limit < 1:
+            return []
+        wanted = due(self.jobs, queues, names)
+        if skip_own:
+            wanted = wanted.filter(~Q(worker_id=worker_id) | Q(worker_id__isnull=True))
+        with self.transaction():
+            self.lock_database()
+            wanted = self.locked(wanted.order_by("priority", "scheduled_at", "id"), skip=True)
+            found = wanted.values_list(*rows.CLAIM_COLUMNS)[:limit]
+            claims = [rows.claim(row, worker_id) for row in found]
+            if claims:
+                by_attempt: dict[int, list[str]] = {}
+                for claim in claims:
+                    by_attempt.setdefault(claim.attempt, []).append(claim.job_id)
+                for attempt, ids in by_attempt.items():
+                    self.jobs.filter(pk__in=ids).update(
+                        status=Job.Status.PROCESSING,
+                        worker_id=worker_id,
+                        attempts=attempt,
+                        started_at=DatabaseNow(),
+                        updated_at=DatabaseNow(),
+                    )
+        return claims
+
+    def exchange(
+        self,
+        changes: Sequence[Change],
+        *,
+        worker_id: str,
+        limit: int,
+        queues: Collection[str] | None = None,
+        names: Collection[str] | None = None,
+        skip_own: bool = False,
+    ) -> tuple[list[bool], list[Claim]]:
+        """See :class:`soniq.backend.StorageBackend`."""
+        with self.transaction():
+            applied = self.apply(changes) if changes else []
+            claims = self.claim(
+                worker_id=worker_id, limit=limit, queues=queues, names=names, skip_own=skip_own
+            )
+        return applied, claims
+
+    def apply(self, changes: Sequence[Change]) -> list[bool]:
+        """See :class:`soniq.backend.StorageBackend`."""
+        answers: list[bool] = []
+        with self.transaction():
+            self.lock_database()
+            for wave in _waves(changes):
+                answers += self._apply_wave(wave)
+        return answers
+
+    def _apply_wave(self, changes: Sequence[Change]) -> list[bool]:
+        """Changes of different jobs: lock what still matches its guard, then write."""
+        ids = sorted(change.job_id for change in changes if rows.is_uuid(change.job_id))
+        locked = {
+            str(pk): (status, str(worker), attempts)
+            for pk, status, worker, attempts in self.locked(
+                self.jobs.filter(pk__in=ids).order_by("pk")
+            ).values_list("pk", "status", "worker_id", "attempts")
+        }
+        answers = [_holds(change, locked.get(change.job_id)) for change in changes]
+        groups: dict[Change, list[str]] = {}
+        for change, held in zip(changes, answers, strict=True):
+            if held:
+                groups.setdefault(rows.without_identity(change), []).append(change.job_id)
+        for effect, job_ids in groups.items():
+            if effect.status is None:
+                self._bury(effect, job_ids)
+            else:
+                self.jobs.filter(pk__in=job_ids).update(**rows.written(effect))
+        return answers
+
+    def _bury(self, effect: Change, job_ids: list[str]) -> None:
+        dead = self.jobs.filter(pk__in=job_ids)
+        self.dead_letters.bulk_create([rows.dead_letter(job, effect) for job in dead])
+        dead.delete()
+
+
+def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The items in lists of at most ``size``."""
+    rest = iter(items)
+    while chunk := list(islice(rest, size)):
+        yield chunk
+
+
+def queued(
+    jobs: QuerySet[Job], queues: Collection[str] | None, names: Collection[str] | None
+) -> QuerySet[Job]:
+    """The jobs that wait, now or later."""
+    found = jobs.filter(status=Job.Status.QUEUED)
+    if queues is not None:
+        found = found.filter(queue__in=list(queues))
+    if names is not None:
+        found = found.filter(job_name__in=list(names))
+    return found
+
+
+def due(jobs: QuerySet[Job], queues: Collection[str] | None, names: Collection[str] | None) -> QuerySet[Job]:
+    """The jobs that a claim could take now."""
+    return queued(jobs, queues, names).filter(scheduled_at__lte=DatabaseNow())
+
+
+def _waves(changes: Sequence[Change]) -> list[list[Change]]:
+    """The changes in order, split so that no job occurs twice in one wave."""
+    waves: list[list[Change]] = [[]]
+    seen: set[str] = set()
+    for change in changes:
+        if change.job_id in seen:
+            waves.append([])
+            seen.clear()
+        waves[-1].append(change)
+        seen.add(change.job_id)
+    return waves
+
+
+def _holds(change: Change, row: tuple[str, str, int] | None) -> bool:
+    """Whether the guard of a change holds for the row (status, worker, attempts)."""
+    if row is None:
+        return False
+    if change.worker_id is None:
+        return row[0] == Job.Status.QUEUED
+    return row == (Job.Status.PROCESSING, change.worker_id, change.attempt)

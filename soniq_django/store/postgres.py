@@ -1,0 +1,425 @@
+"""Enqueue, claim and apply in SQL, for PostgreSQL through psycopg 3.
+
+What the SQL knows that the ORM cannot say:
+
+- **The claim is one statement**, an UPDATE of the ids that a sub-select locked with SKIP LOCKED.
+- **It goes through the priorities one by one** (a loose index scan, by recursion). One scan in order of
+  (priority, scheduled_at) would walk over all delayed jobs of a priority to reach the next one.
+- **It remembers where it was.** While an old transaction is open somewhere (a backup, a report), index
+  entries of claimed jobs cannot be removed, and a claim from the start walks over all of them. So a
+  worker's next claim starts behind the last row it took. What sorts before that mark (a higher priority,
+  an earlier time) is found by a claim from the front, at least every ``FRONT_EVERY`` seconds and whenever
+  the mark leads to too few rows.
+- **Outcomes of one kind share one UPDATE.** ``= ANY(array)`` stays cheap per row as batches grow, where a
+  join with ``unnest`` does not.
+- **Recording and claiming are one transaction, sent as one pipeline**: one round trip and one flush.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Any, cast
+
+import psycopg
+
+from soniq.jobs import Claim, JobStatus, NewJob
+from soniq.transitions import Change
+from soniq_django.store.errors import translated
+from soniq_django.store.orm import OrmStatements
+
+MARKS = 100  # workers that one process may have had, before it forgets their marks
+FRONT_EVERY = 0.05  # seconds; bounds how long a job that sorts before the mark can wait
+
+# ruff: noqa: S608  # all that is put together here are constants of this module; values are parameters
+
+_COLUMNS = (
+    "id, job_name, queue, priority, status, args, args_hash, dedup_key, unique_key, attempts,"
+    " max_attempts, crashes, scheduled_at, created_at, updated_at, producer_id"
+)
+_NOW = "statement_timestamp()"
+_DUE = f"coalesce(%s::timestamptz, {_NOW} + %s * interval '1 second')"
+
+INSERT_ONE = f"""
+INSERT INTO soniq_jobs ({_COLUMNS})
+VALUES (%s, %s, %s, %s, 'queued', %s, NULL, NULL, NULL, 0, %s, 0, {_NOW}, {_NOW}, {_NOW}, %s)
+"""
+
+INSERT_MANY = f"""
+INSERT INTO soniq_jobs ({_COLUMNS})
+SELECT new.id, %s, %s, %s, 'queued', new.args, new.args_hash, new.dedup_key, new.unique_key, 0,
+       %s, 0, {_DUE}, {_NOW}, {_NOW}, %s
+FROM unnest(%s::uuid[], %s::jsonb[], %s::text[], %s::text[], %s::text[])
+     AS new (id, args, args_hash, dedup_key, unique_key)
+"""
+INSERT_FREE = f"{INSERT_MANY} ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL DO NOTHING"
+
+_TAKE = """
+UPDATE soniq_jobs
+SET status = 'processing', worker_id = %(worker)s, attempts = attempts + 1,
+    started_at = statement_timestamp(), updated_at = statement_timestamp()
+WHERE id = ANY(ARRAY({due}))
+RETURNING id::text, job_name, args, queue, priority, attempts, max_attempts, crashes,
+          scheduled_at, created_at
+"""
+
+# Behind the mark: one range of the claim index.
+_AFTER = """
+    SELECT id FROM soniq_jobs
+    WHERE status = 'queued' AND priority = %(known)s {filters}
+      AND (scheduled_at, id) > (%(scheduled_at)s, %(id)s)
+      AND scheduled_at <= statement_timestamp()
+    ORDER BY scheduled_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+"""
+
+# From the front, priority by priority, until there are enough. The priority of the mark is known, so
+# no probe has to walk over what was claimed there.
+_FRONT = """
+    WITH RECURSIVE level (priority) AS (
+        SELECT coalesce(
+            (SELECT priority FROM soniq_jobs
+             WHERE status = 'queued' AND priority < %(known)s {queue}
+             ORDER BY priority LIMIT 1),
+            %(known)s::smallint)
+        UNION ALL
+        SELECT CASE WHEN level.priority < %(known)s THEN coalesce(
+            (SELECT priority FROM soniq_jobs
+             WHERE status = 'queued' {queue}
+               AND priority > level.priority AND priority < %(known)s
+             ORDER BY priority LIMIT 1),
+            %(known)s::smallint)
+        ELSE
+            (SELECT priority FROM soniq_jobs
+             WHERE status = 'queued' AND priority > level.priority {queue}
+             ORDER BY priority LIMIT 1)
+        END
+        FROM level WHERE level.priority IS NOT NULL
+    )
+    SELECT due.id FROM level CROSS JOIN LATERAL (
+        SELECT id FROM soniq_jobs
+        WHERE status = 'queued' AND priority = level.priority {filters}
+          AND scheduled_at <= statement_timestamp()
+        ORDER BY scheduled_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    ) due
+    LIMIT %(limit)s
+"""
+
+# From the front, of several queues: each (queue, priority) gives its first, the best of all are taken.
+_FRONT_OF_QUEUES = """
+    WITH RECURSIVE level (queue, priority) AS (
+        SELECT named.queue, (SELECT j.priority FROM soniq_jobs j
+                             WHERE j.status = 'queued' AND j.queue = named.queue
+                             ORDER BY j.priority LIMIT 1)
+        FROM unnest(%(queues)s::text[]) AS named (queue)
+        UNION ALL
+        SELECT level.queue, (SELECT j.priority FROM soniq_jobs j
+                             WHERE j.status = 'queued' AND j.queue = level.queue
+                               AND j.priority > level.priority
+                             ORDER BY j.priority LIMIT 1)
+        FROM level WHERE level.priority IS NOT NULL
+    )
+    SELECT due.id FROM level CROSS JOIN LATERAL (
+        SELECT id, priority, scheduled_at FROM soniq_jobs
+        WHERE status = 'queued' AND queue = level.queue AND priority = level.priority {filters}
+          AND scheduled_at <= statement_timestamp()
+        ORDER BY scheduled_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    ) due
+    ORDER BY due.priority, due.scheduled_at, due.id LIMIT %(limit)s
+"""
+
+FINISH = f"""
+UPDATE soniq_jobs
+SET status = %(status)s, updated_at = {_NOW}, finished_at = {_NOW}, unique_key = NULL,
+    expires_at = {_NOW} + %(ttl)s * interval '1 second'
+WHERE id = ANY(%(ids)s::uuid[]) AND status = 'processing'
+  AND worker_id = %(worker)s AND attempts = %(attempt)s
+RETURNING id::text
+"""
+FINISH_WITH_RESULTS = FINISH.replace(
+    "unique_key = NULL,", "unique_key = NULL, result = %(results)s::jsonb -> id::text,"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """The last row that a worker took, in the order of the claim index."""
+
+    priority: int
+    scheduled_at: datetime
+    id: str
+    front_at: float  # when a claim last started from the front; monotonic seconds
+
+
+class PostgresStatements(OrmStatements):
+    """The hot path in SQL; what is rare is left to the ORM."""
+
+    def __init__(self, alias: str | None = None) -> None:
+        super().__init__(alias)
+        self._marks: dict[str, _Mark] = {}
+
+    # -- enqueue
+
+    def _enqueue_one(self, job: NewJob) -> str:
+        if job.scheduled_at is not None or job.delay or job.dedup_key or job.args_hash:
+            self._insert([job])
+            return job.id
+        with translated(self.alias), self.connection.cursor() as cursor:
+            cursor.execute(
+                INSERT_ONE,
+                (
+                    job.id,
+                    job.job_name,
+                    job.queue,
+                    job.priority,
+                    job.args_json,
+                    job.max_attempts,
+                    job.producer_id,
+                ),
+            )
+        return job.id
+
+    def _insert(self, jobs: list[NewJob], *, free_keys_only: bool = False) -> None:
+        statement = INSERT_FREE if free_keys_only else INSERT_MANY
+        with translated(self.alias), self.connection.cursor() as cursor:
+            for shared, alike in groupby(jobs, key=_shared):
+                group = list(alike)
+                columns = (
+                    [job.id for job in group],
+                    [job.args_json for job in group],
+                    [job.args_hash for job in group],
+                    [job.dedup_key for job in group],
+                    [job.unique_key for job in group],
+                )
+                cursor.execute(statement, (*shared, *columns))
+
+    # -- claim and apply
+
+    def claim(
+        self,
+        *,
+        worker_id: str,
+        limit: int,
+        queues: Collection[str] | None = None,
+        names: Collection[str] | None = None,
+        skip_own: bool = False,
+    ) -> list[Claim]:
+        """See :class:`soniq.backend.StorageBackend`."""
+        asked = _Asked(worker_id, limit, queues, names, skip_own)
+        with translated(self.alias):
+            self.connection.ensure_connection()
+            return self._claim(asked)
+
+    def apply(self, changes: Sequence[Change]) -> list[bool]:
+        """See :class:`soniq.backend.StorageBackend`."""
+        with self.transaction():
+            return self._record(changes, None)[0]
+
+    def exchange(
+        self,
+        changes: Sequence[Change],
+        *,
+        worker_id: str,
+        limit: int,
+        queues: Collection[str] | None = None,
+        names: Collection[str] | None = None,
+        skip_own: bool = False,
+    ) -> tuple[list[bool], list[Claim]]:
+        """See :class:`soniq.backend.StorageBackend`."""
+        asked = _Asked(worker_id, limit, queues, names, skip_own)
+        if not changes:
+            with translated(self.alias):
+                self.connection.ensure_connection()
+                return [], self._claim(asked)
+        with self.transaction():
+            return self._record(changes, asked)
+
+    def _record(self, changes: Sequence[Change], asked: _Asked | None) -> tuple[list[bool], list[Claim]]:
+        """Write the changes and, in the same pipeline, claim. Runs in a transaction."""
+        groups, others = _grouped(changes)
+        written: set[str] = set()
+        rare = dict(zip(map(id, others), super().apply(others), strict=True)) if others else {}
+        session = cast("psycopg.Connection[Any]", self.connection.connection)
+        cursors = []
+        with session.pipeline():
+            for group in groups:
+                cursor = psycopg.Cursor(session)
+                cursor.execute(*group.statement())
+                cursors.append(cursor)
+            claims = [] if asked is None else self._claim(asked)
+        for cursor in cursors:
+            written.update(row[0] for row in cursor.fetchall())
+        return [rare.get(id(change), change.job_id in written) for change in changes], claims
+
+    def _claim(self, asked: _Asked) -> list[Claim]:
+        """Behind the mark while that is allowed and enough, else from the front."""
+        if asked.limit < 1 or asked.nothing:
+            return []
+        now = time.monotonic()
+        mark = self._marks.get(asked.worker_id)
+        claims: list[Claim] = []
+        if mark is not None and now - mark.front_at < FRONT_EVERY:
+            claims = self._take(asked.after(mark), asked)
+        if len(claims) < asked.limit:
+            claims += self._take(asked.front(mark, asked.limit - len(claims)), asked)
+            front_at = now
+        elif mark is not None:
+            front_at = mark.front_at
+        if claims and asked.may_mark:
+            if len(self._marks) > MARKS:
+                self._marks.clear()
+            last = claims[-1]
+            self._marks[asked.worker_id] = _Mark(last.priority, last.scheduled_at, last.job_id, front_at)
+        return claims
+
+    def _take(self, statement: tuple[str, dict[str, Any]], asked: _Asked) -> list[Claim]:
+        session = cast("psycopg.Connection[Any]", self.connection.connection)
+        cursor = psycopg.Cursor(session)
+        cursor.execute(*statement)
+        claims = [_claim_of(row, asked.worker_id) for row in cursor.fetchall()]
+        claims.sort(key=_in_order)
+        return claims
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The arguments of one claim."""
+
+    worker_id: str
+    limit: int
+    queues: Collection[str] | None
+    names: Collection[str] | None
+    skip_own: bool
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the filters let no job through."""
+        return (self.queues is not None and not self.queues) or (self.names is not None and not self.names)
+
+    @property
+    def may_mark(self) -> bool:
+        """Whether one range of one index serves the claim."""
+        return self.queues is None or len(self.queues) == 1
+
+    def front(self, mark: _Mark | None, limit: int) -> tuple[str, dict[str, Any]]:
+        """The statement that claims from the front."""
+        statement = _FRONT if self.may_mark else _FRONT_OF_QUEUES
+        known = -1 if mark is None or not self.may_mark else mark.priority
+        return self._statement(statement), {**self._parameters, "known": known, "limit": limit}
+
+    def after(self, mark: _Mark) -> tuple[str, dict[str, Any]]:
+        """The statement that claims behind the mark."""
+        return self._statement(_AFTER), {
+            **self._parameters,
+            "known": mark.priority,
+            "scheduled_at": mark.scheduled_at,
+            "id": mark.id,
+        }
+
+    def _statement(self, due: str) -> str:
+        queue = "AND queue = %(queue)s" if self.queues is not None and self.may_mark else ""
+        filters = queue
+        if self.names is not None:
+            filters += " AND job_name = ANY(%(names)s)"
+        if self.skip_own:
+            filters += " AND worker_id IS DISTINCT FROM %(worker)s"
+        return _TAKE.format(due=due.format(queue=queue, filters=filters))
+
+    @property
+    def _parameters(self) -> dict[str, Any]:
+        queues = None if self.queues is None else list(self.queues)
+        return {
+            "worker": self.worker_id,
+            "limit": self.limit,
+            "queues": queues,
+            "queue": queues[0] if queues else None,
+            "names": None if self.names is None else list(self.names),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Changes that one statement writes: finished jobs with the same effect."""
+
+    status: JobStatus
+    ttl: float | None
+    worker_id: str
+    attempt: int
+    with_results: bool
+    ids: list[str]
+    results: list[str]
+
+    def statement(self) -> tuple[Any, dict[str, Any]]:
+        """The UPDATE and its parameters."""
+        parameters: dict[str, Any] = {
+            "status": self.status.value,
+            "ttl": self.ttl,
+            "ids": self.ids,
+            "worker": self.worker_id,
+            "attempt": self.attempt,
+        }
+        if not self.with_results:
+            return FINISH, parameters
+        pairs = zip(self.ids, self.results, strict=True)
+        parameters["results"] = "{" + ",".join(f'"{key}":{text}' for key, text in pairs) + "}"
+        return FINISH_WITH_RESULTS, parameters
+
+
+def _grouped(changes: Sequence[Change]) -> tuple[list[_Group], list[Change]]:
+    """Finished jobs by effect, and what the ORM writes: all the rest, and jobs that occur twice."""
+    if len({change.job_id for change in changes}) < len(changes):
+        return [], list(changes)
+    groups: dict[tuple[Any, ...], _Group] = {}
+    others: list[Change] = []
+    for change in changes:
+        if change.verb != "succeed" or change.error is not None or change.worker_id is None:
+            others.append(change)
+            continue
+        with_results = change.result_json is not None
+        key = (change.ttl, change.worker_id, change.attempt, with_results)
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = _Group(
+                JobStatus.DONE, change.ttl, change.worker_id, change.attempt, with_results, [], []
+            )
+        group.ids.append(change.job_id)
+        if change.result_json is not None:
+            group.results.append(change.result_json)
+    return list(groups.values()), others
+
+
+def _claim_of(row: Sequence[Any], worker_id: str) -> Claim:
+    pk, name, args, queue, priority, attempt, max_attempts, crashes, scheduled_at, created_at = row
+    return Claim(
+        pk,
+        worker_id,
+        attempt,
+        name,
+        {} if args == "{}" else json.loads(args),
+        queue,
+        priority,
+        max_attempts,
+        crashes,
+        scheduled_at,
+        created_at,
+    )
+
+
+def _in_order(claim: Claim) -> tuple[int, datetime, str]:
+    return claim.priority, claim.scheduled_at, claim.job_id
+
+
+def _shared(job: NewJob) -> tuple[Any, ...]:
+    """What rows of one INSERT have in common, in the order of its parameters."""
+    return (
+        job.job_name,
+        job.queue,
+        job.priority,
+        job.max_attempts,
+        job.scheduled_at,
+        job.delay,
+        job.producer_id,
+    )
