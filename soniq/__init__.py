@@ -1,7 +1,8 @@
 """Soniq: background jobs that live in your database."""
 
 from soniq.app import Soniq
-from soniq.default import configure, default_app, get_default_app, set_default_app, shared
+from soniq.default import configure, default_app, get_default_app, set_default_app
+from soniq.default import shared as _shared
 from soniq.errors import (
     AppClosed,
     BackendConflict,
@@ -64,8 +65,8 @@ __all__ = [
     "set_default_app",
 ]
 
-job = shared.job
-before_job = shared.hooks.before_job
-after_job = shared.hooks.after_job
-on_error = shared.hooks.on_error
-middleware = shared.hooks.middleware
+job = _shared.job
+before_job = _shared.hooks.before_job
+after_job = _shared.hooks.after_job
+on_error = _shared.hooks.on_error
+middleware = _shared.hooks.middleware

@@ -22,7 +22,7 @@ from soniq.jobs import JobStatus
 from soniq.producer import JobProducer, Target
 from soniq.registry import Registry
 from soniq.retry import RetryPolicy
-from soniq.settings import Settings, check_queue, check_queues
+from soniq.settings import Settings, check_queue, check_queues, is_count
 from soniq.task import EnqueueOptions, JobKeywords, Task, When
 from soniq.worker import Worker
 
@@ -55,8 +55,12 @@ class Soniq:
         self.settings = Settings.from_mapping(settings)
         self.backend = open_backend(backend, database_url)
         self.registry = Registry(producer=lambda: self.producer, parent=shared)
-        self.producer = JobProducer(self.backend, self.registry, self.settings, ready=self._make_ready)
-        self.dead_letter = DeadLetterService(self.backend, self.producer)
+        self.producer = JobProducer(
+            self.backend, self.registry, self.settings, ready=self._make_ready, run=self._run
+        )
+        self.dead_letter = DeadLetterService(
+            self.backend, self.producer, ready=self._make_ready, run=self._run
+        )
         self._retry_policy = retry_policy
         self._metrics = metrics_sink
         self._environment = environment or Environment()
@@ -213,8 +217,7 @@ class Soniq:
 
     async def get_job(self, job_id: str) -> dict[str, Any] | None:
         """The job as a dict, or None when it is gone, dead, or never was."""
-        self._make_ready()
-        job = await self.backend.run(self.backend.get_job, job_id)
+        job = await self._run(self.backend.get_job, job_id)
         return None if job is None else job.to_dict()
 
     async def get_result(self, job_id: str, *, result_model: Any = None) -> Any:
@@ -222,8 +225,7 @@ class Soniq:
 
         :param result_model: a pydantic model to validate it into
         """
-        self._make_ready()
-        job = await self.backend.run(self.backend.get_job, job_id)
+        job = await self._run(self.backend.get_job, job_id)
         if job is None or job.status is not JobStatus.DONE or job.result is None:
             return None
         return job.result if result_model is None else result_model.model_validate(job.result)
@@ -236,12 +238,13 @@ class Soniq:
         offset: int = 0,
     ) -> list[dict[str, Any]]:
         """Jobs as dicts, newest first."""
-        self._make_ready()
         if queue is not None:
             check_queue(queue, InvalidEnqueue)
-        if limit < 0 or offset < 0:
-            raise ConfigurationError(f"limit is {limit} and offset {offset}: give 0 or more")
-        jobs = await self.backend.run(
+        if not is_count(limit) or not is_count(offset):
+            raise ConfigurationError(
+                f"limit is {limit!r} and offset {offset!r}: give whole numbers, 0 or more"
+            )
+        jobs = await self._run(
             self.backend.list_jobs,
             queue=queue,
             status=None if status is None else _status(status),
@@ -252,25 +255,22 @@ class Soniq:
 
     async def cancel_job(self, job_id: str) -> bool:
         """Withdraw a job that no worker has claimed. False: it runs, ended, or is not there."""
-        self._make_ready()
         change = transitions.cancel(job_id, ttl=self.settings.result_ttl)
-        return (await self.backend.run(self.backend.apply, [change]))[0]
+        return (await self._run(self.backend.apply, [change]))[0]
 
     async def delete_job(self, job_id: str) -> bool:
         """Remove a job in any state. False: it is not there."""
-        self._make_ready()
-        return await self.backend.run(self.backend.delete_job, job_id)
+        return await self._run(self.backend.delete_job, job_id)
 
     async def get_queue_stats(self) -> dict[str, int]:
         """How many jobs there are: total, queued, processing, done, dead_letter, cancelled."""
-        self._make_ready()
-        return await self.backend.run(self.backend.queue_stats)
+        return await self._run(self.backend.queue_stats)
 
     # -- living
 
     async def setup(self) -> None:
         """Make the store ready; other methods do so on their own."""
-        await self.backend.run(self._make_ready)
+        await self._run(lambda: None)
 
     ensure_initialized = setup
 
@@ -296,8 +296,18 @@ class Soniq:
 
     async def _reset(self) -> None:
         """Remove all jobs, dead letters and workers; what was registered stays."""
-        self._make_ready()
-        await self.backend.run(self.backend.reset)
+        await self._run(self.backend.reset)
+
+    async def _run(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Make a blocking call as the store wants it made, once the store is ready."""
+        if self._closed:
+            raise AppClosed
+
+        def readied() -> R:
+            self._make_ready()
+            return call(*args, **kwargs)
+
+        return await self.backend.run(readied)
 
     def _make_ready(self) -> None:
         if self._closed:

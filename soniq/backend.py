@@ -9,7 +9,7 @@ What a store cannot do it says by a flag; nothing in this library asks what clas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import ParamSpec, Protocol, TypeVar
 
 from soniq.errors import BackendError
@@ -40,6 +40,14 @@ class Silence:
 
     def close(self) -> None:
         """Nothing to do."""
+
+
+class Run(Protocol):
+    """How async code makes a blocking call; :meth:`StorageBackend.run` is one."""
+
+    def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Awaitable[T]:
+        """Make the call; give what it gives."""
+        ...
 
 
 class StorageBackend(Protocol):

@@ -33,7 +33,7 @@ class Burst:
         attempt: Callable[[Claim], Outcome],
         deliver: Callable[[Outcome], None],
     ) -> None:
-        self._next: Claim | None = first
+        self._first = first
         self._more = more
         self._attempt = attempt
         self._deliver = deliver
@@ -45,19 +45,27 @@ class Burst:
     def __call__(self) -> None:
         """Run jobs until none is ready, the time is over, or the burst is revoked."""
         ends = time.monotonic() + LENGTH
-        claim = self._next
-        while claim is not None:
-            with self._lock:
-                if self._revoked:
-                    return
-                self._current, self._since = claim, time.monotonic()
+        claim: Claim | None = self._first
+        while claim is not None and self._may_start():
             outcome = self._attempt(claim)
             with self._lock:
                 if self._revoked:
                     return  # the job was given up meanwhile; its late outcome is dropped
                 self._current = None
             self._deliver(outcome)
-            claim = self._more() if time.monotonic() < ends else None
+            claim = self._taken() if time.monotonic() < ends else None
+
+    def _may_start(self) -> bool:
+        with self._lock:
+            self._since = time.monotonic()
+            return not self._revoked
+
+    def _taken(self) -> Claim | None:
+        """The next job. Once taken it is the current one, so that :meth:`revoke` cannot miss it."""
+        with self._lock:
+            if not self._revoked:
+                self._current = self._more()
+            return self._current
 
     @property
     def current(self) -> tuple[Claim, float] | None:

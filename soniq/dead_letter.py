@@ -5,15 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 
-from soniq.backend import StorageBackend
+from soniq.arguments import encode
+from soniq.backend import Run, StorageBackend
 from soniq.errors import ConfigurationError, DeadLetterNotFound, InvalidEnqueue
 from soniq.jobs import DeadLetterReason, NewJob
 from soniq.records import DeadLetter, DeadLetterFilter, DeadLetterStats
-from soniq.settings import MAX_ATTEMPTS
+from soniq.settings import MAX_ATTEMPTS, MAX_SECONDS, is_count
+
+MAX_TAG = 255
+MAX_TAGS_BYTES = 65_536
+_FORMULA = re.compile(r"\s*[=+\-@]|[\t\r\n]")
 
 
 class ReplayMaker(Protocol):
@@ -33,19 +39,32 @@ class ReplayMaker(Protocol):
 
 
 class DeadLetterService:
-    """``app.dead_letter``. Every method is async and works on the store of its app."""
+    """``app.dead_letter``. Every async method works on the store of its app.
 
-    def __init__(self, backend: StorageBackend, producer: ReplayMaker) -> None:
+    :param ready: called before each sync use: sets the store up, or refuses because the app is closed
+    :param run: makes a blocking call for async code, once the store is ready
+    """
+
+    def __init__(
+        self,
+        backend: StorageBackend,
+        producer: ReplayMaker,
+        *,
+        ready: Callable[[], None],
+        run: Run,
+    ) -> None:
         self._backend = backend
         self._producer = producer
+        self._ready = ready
+        self._run = run
 
     async def list_dead_letter_jobs(self, filter: DeadLetterFilter | None = None) -> list[DeadLetter]:
         """Dead letters, newest first; at most ``filter.limit`` (1000) of them."""
-        return await self._backend.run(self._backend.list_dead_letters, checked(filter))
+        return await self._run(self._backend.list_dead_letters, checked(filter or DeadLetterFilter()))
 
     async def get_dead_letter_job(self, job_id: str) -> DeadLetter | None:
         """The dead letter of this job, or None."""
-        return await self._backend.run(self._get, job_id)
+        return await self._run(self._get, job_id)
 
     async def replay(
         self,
@@ -64,7 +83,7 @@ class DeadLetterService:
         :raises DeadLetterNotFound: there is no such dead letter
         :raises InvalidArguments: the arguments do not fit or cannot be stored; nothing was written
         """
-        return await self._backend.run(
+        return await self._run(
             self.replay_now,
             job_id,
             reset_attempts=reset_attempts,
@@ -85,15 +104,13 @@ class DeadLetterService:
         new_args: Mapping[str, Any] | None = None,
     ) -> str:
         """:meth:`replay` on the calling thread, within its transaction."""
+        self._ready()
         letter = self._get(job_id)
         if letter is None:
             raise DeadLetterNotFound(job_id)
+        attempts = _attempts(letter, reset_attempts, new_max_attempts)
         job = self._producer.replay_of(
-            letter,
-            args=new_args,
-            queue=new_queue,
-            priority=new_priority,
-            max_attempts=_attempts(letter, reset_attempts, new_max_attempts),
+            letter, args=new_args, queue=new_queue, priority=new_priority, max_attempts=attempts
         )
         new_id = self._backend.replay_dead_letter(job_id, job)
         if new_id is None:
@@ -109,36 +126,41 @@ class DeadLetterService:
         new_queue: str | None = None,
         new_priority: int | None = None,
     ) -> list[str]:
-        """Replay what the filter means, oldest first; return the new ids."""
+        """Replay what the filter means, oldest first; return the new ids.
+
+        All of it is checked before anything is written. A letter that is deleted meanwhile is left out.
+        """
+        where = checked(filter)
 
         def replay_all() -> list[str]:
-            letters = self._backend.list_dead_letters(checked(filter))
-            return [
-                self.replay_now(
-                    letter.id,
-                    reset_attempts=reset_attempts,
-                    new_max_attempts=new_max_attempts,
-                    new_queue=new_queue,
-                    new_priority=new_priority,
+            letters = self._backend.list_dead_letters(where)
+            jobs = {
+                letter.id: self._producer.replay_of(
+                    letter,
+                    args=None,
+                    queue=new_queue,
+                    priority=new_priority,
+                    max_attempts=_attempts(letter, reset_attempts, new_max_attempts),
                 )
                 for letter in reversed(letters)
-            ]
+            }
+            ids = [self._backend.replay_dead_letter(letter_id, job) for letter_id, job in jobs.items()]
+            return [new_id for new_id in ids if new_id is not None]
 
-        return await self._backend.run(replay_all)
+        return await self._run(replay_all)
 
     async def delete_dead_letter_job(self, job_id: str) -> bool:
         """Delete one. False: there was none."""
         where = DeadLetterFilter(ids=[job_id])
-        return await self._backend.run(self._backend.delete_dead_letters, where) > 0
+        return await self._run(self._backend.delete_dead_letters, where) > 0
 
     async def bulk_delete(self, filter: DeadLetterFilter) -> int:
         """Delete what the filter means (at most ``filter.limit``); return how many."""
-        return await self._backend.run(self._backend.delete_dead_letters, checked(filter))
+        return await self._run(self._backend.delete_dead_letters, checked(filter))
 
     async def cleanup_old_dead_letter_jobs(self, days: float = 30) -> int:
         """Delete dead letters that are older than ``days``; return how many."""
-        if not 0 <= days < float("inf"):
-            raise ConfigurationError(f"days is {days!r}: give 0 or more")
+        _check_number("days", days, most=MAX_SECONDS / 86400)
         before = datetime.now(UTC) - timedelta(days=days)
 
         def delete_all() -> int:
@@ -147,11 +169,13 @@ class DeadLetterService:
                 deleted += some
             return deleted
 
-        return await self._backend.run(delete_all)
+        return await self._run(delete_all)
 
     async def get_dead_letter_stats(self, hours: float | None = None) -> DeadLetterStats:
         """Counts by reason, job and queue; of all, or of those of the last ``hours``."""
-        return await self._backend.run(self._backend.dead_letter_stats, hours=hours)
+        if hours is not None:
+            _check_number("hours", hours, most=MAX_SECONDS / 3600)
+        return await self._run(self._backend.dead_letter_stats, hours=hours)
 
     async def export_dead_letter_jobs(
         self,
@@ -167,29 +191,59 @@ class DeadLetterService:
 
     async def add_tags_to_job(self, job_id: str, tags: Sequence[str]) -> bool:
         """Add tags, keeping those it has. False: there is no such dead letter."""
-        if isinstance(tags, str) or not all(isinstance(tag, str) and tag for tag in tags):
-            raise InvalidEnqueue(f"tags is {tags!r}: give a list of words")
-        return await self._backend.run(self._backend.tag_dead_letter, job_id, tags)
+        if not _is_texts(tags) or not all(0 < len(tag) <= MAX_TAG for tag in tags):
+            raise InvalidEnqueue(f"tags is {tags!r}: give a list of texts of 1 to {MAX_TAG} characters")
+        encode(list(tags), limit=MAX_TAGS_BYTES, path="tags")
+        return await self._run(self._backend.tag_dead_letter, job_id, tags)
 
     def _get(self, job_id: str) -> DeadLetter | None:
         found = self._backend.list_dead_letters(DeadLetterFilter(ids=[job_id], limit=1))
         return found[0] if found else None
 
 
-def checked(where: DeadLetterFilter | None) -> DeadLetterFilter:
-    """The filter, if it makes sense; without one, everything (up to its limit)."""
-    where = where or DeadLetterFilter()
-    if where.limit < 0 or where.offset < 0:
-        raise ConfigurationError(f"limit is {where.limit} and offset {where.offset}: give 0 or more")
+def checked(where: object) -> DeadLetterFilter:
+    """The filter, if it makes sense.
+
+    :raises ConfigurationError: it does not, or is none
+    """
+    if not isinstance(where, DeadLetterFilter):
+        raise ConfigurationError(
+            f"filter is {where!r}: give a DeadLetterFilter; an empty one means everything"
+        )
+    if not is_count(where.limit) or not is_count(where.offset):
+        raise ConfigurationError(
+            f"limit is {where.limit!r} and offset {where.offset!r}: give whole numbers, 0 or more"
+        )
+    for name in ("ids", "job_names", "queues", "reasons", "tags"):
+        value = getattr(where, name)
+        if value is not None and not _is_texts(value):
+            raise ConfigurationError(f"{name} is {value!r}: give a list of texts")
     for name in ("date_from", "date_to"):
         value = getattr(where, name)
-        if value is not None and value.tzinfo is None:
+        if value is not None and not isinstance(value, datetime):
+            raise ConfigurationError(f"{name} is {value!r}: give an aware datetime")
+        if value is not None and value.utcoffset() is None:
             raise ConfigurationError(f"{name} is the naive {value.isoformat()}: give it a time zone")
+    if where.has_been_resurrected not in (None, True, False):
+        raise ConfigurationError(
+            f"has_been_resurrected is {where.has_been_resurrected!r}: give True, False or None"
+        )
     known = [reason.value for reason in DeadLetterReason]
     for reason in where.reasons or ():
         if reason not in known:
             raise ConfigurationError(f"{reason!r} is no dead-letter reason; known: {', '.join(known)}")
     return where
+
+
+def _is_texts(value: object) -> bool:
+    """Whether this is a list of texts; a text alone would be a list of its letters."""
+    return isinstance(value, (list, tuple, set, frozenset)) and all(isinstance(item, str) for item in value)
+
+
+def _check_number(name: str, value: object, *, most: float) -> None:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 <= value <= most:  # type: ignore[operator]  # number guards it
+        raise ConfigurationError(f"{name} is {value!r}: give a number from 0 to {most:,.0f}")
 
 
 def _attempts(letter: DeadLetter, reset: bool, given: int | None) -> int:
@@ -219,7 +273,7 @@ def _cell(value: Any) -> Any:
     if isinstance(value, (dict, list)):
         return json.dumps(value, ensure_ascii=False)
     value = "" if value is None else _plain(value)
-    if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")):
+    if isinstance(value, str) and _FORMULA.match(value):
         return "'" + value
     return value
 

@@ -20,7 +20,7 @@ from soniq import transitions
 from soniq.arguments import clean_text, encode
 from soniq.environment import Environment
 from soniq.errors import InvalidArguments, InvalidJob, JobTimeout
-from soniq.hooks import Hook, Hooks, MetricsSink, await_hook, call_hooks
+from soniq.hooks import Hook, Hooks, MetricsSink, await_hook, call_hooks, is_async
 from soniq.jobs import Claim, DeadLetterReason, JobContext, Snooze
 from soniq.registry import Registry
 from soniq.retry import RetryPolicy
@@ -84,33 +84,39 @@ class Execution:
         """Run a sync job on the calling thread, hooks included. Its timeout is the caller's to watch."""
         started = self._clock()
         self._measure_start(claim)
-        prepared = self._prepare(claim, started)
-        if isinstance(prepared, _Attempt):
-            hooks = self._hooks
-            about = (claim.job_name, claim.job_id)
-            try:
-                with self._environment.around_sync():
-                    call_hooks(hooks.before, *about, claim.attempt)
-                    value = prepared.call()
-                    call_hooks(hooks.after, *about, self._milliseconds(prepared))
-                decided = self._succeeded(prepared, value)
-            except BaseException as error:  # noqa: BLE001  # SystemExit of a job must not stop the worker
+        try:
+            prepared = self._prepare(claim, started)
+            decided = self._decide(prepared) if isinstance(prepared, _Attempt) else prepared
+        except BaseException as error:  # noqa: BLE001  # logged there
+            decided = _undecided(claim, error)
+        return self._outcome(claim, decided, started)
+
+    def _decide(self, attempt: _Attempt) -> _Decided:
+        claim, hooks = attempt.claim, self._hooks
+        about = (claim.job_name, claim.job_id)
+        try:
+            with self._environment.around_sync():
+                call_hooks(hooks.before, *about, claim.attempt)
+                value = attempt.call()
+                call_hooks(hooks.after, *about, self._milliseconds(attempt))
+            return self._succeeded(attempt, value)
+        except BaseException as error:  # noqa: BLE001  # SystemExit of a job must not stop the worker
+            if hooks.error:
                 with self._environment.around_sync():
                     call_hooks(hooks.error, *about, error, claim.attempt)
-                decided = self._failed(prepared, error)
-        else:
-            decided = prepared
-        return self._outcome(claim, decided, started)
+            return self._failed(attempt, error)
 
     async def run(self, claim: Claim, slot: Slot) -> Outcome:
         """Run any job in ``slot``. Cancelling this gives the job back instead of failing it."""
         started = self._clock()
         self._measure_start(claim)
-        prepared = self._prepare(claim, started)
-        if isinstance(prepared, _Attempt):
-            decided = await self._run_in_loop(prepared, slot)
-        else:
-            decided = prepared
+        try:
+            prepared = self._prepare(claim, started)
+            decided = await self._run_in_loop(prepared, slot) if isinstance(prepared, _Attempt) else prepared
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and slot.interrupted:
+                raise
+            decided = _undecided(claim, error)
         return self._outcome(claim, decided, started)
 
     def on_thread(self, slot: Slot, call: Callable[[], None]) -> Awaitable[None]:
@@ -121,11 +127,16 @@ class Execution:
         """The outcome of a sync job that was given up because it took too long."""
         started = self._clock() - seconds
         timeout = JobTimeout(self.timeout_of(claim) or 0.0)
-        prepared = self._prepare(claim, started)
-        if isinstance(prepared, _Attempt):
-            decided = await self._fail_in_loop(prepared, slot, timeout)
-        else:
-            decided = prepared
+        try:
+            prepared = self._prepare(claim, started)
+            if isinstance(prepared, _Attempt):
+                decided = await self._fail_in_loop(prepared, slot, timeout)
+            else:
+                decided = prepared
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and slot.interrupted:
+                raise
+            decided = _undecided(claim, error)
         return self._outcome(claim, decided, started)
 
     def _outcome(self, claim: Claim, decided: _Decided, started: float) -> Outcome:
@@ -163,8 +174,7 @@ class Execution:
             value = await self._value(attempt, slot)
             return self._succeeded(attempt, value)
         except asyncio.CancelledError as error:
-            current = asyncio.current_task()
-            if current is not None and current.cancelling():
+            if slot.interrupted:  # else it is the job's own doing, and a failure
                 slot.abandon_if_busy()
                 return transitions.interrupt(attempt.claim), ""
             return await self._fail_in_loop(attempt, slot, error)
@@ -210,7 +220,7 @@ class Execution:
     async def _await_hooks(self, hooks: list[Hook], slot: Slot, *arguments: object) -> None:
         """Call hooks in order: async ones here, sync ones on the slot's thread, like sync jobs."""
         for hook in hooks:
-            if inspect.iscoroutinefunction(hook):
+            if is_async(hook):
                 await await_hook(hook, *arguments)
             else:
                 await self._on_thread(slot, partial(call_hooks, [hook], *arguments))
@@ -238,6 +248,9 @@ class Execution:
             ttl = task.options.result_ttl
         if value is None:
             return transitions.succeed(claim, result_json=None, ttl=ttl), ""
+        if inspect.iscoroutine(value):
+            value.close()
+            raise InvalidJob("the job returned a coroutine, so its code did not run; declare it async def")
         try:
             text = encode(value, limit=self._settings.max_result_bytes, path="result")
         except BaseException as error:  # noqa: BLE001  # a value's own methods may raise anything
@@ -274,7 +287,7 @@ class Execution:
         if self._metrics is not None:
             try:
                 self._metrics.record_job_start(job_name=claim.job_name, queue=claim.queue)
-            except Exception:
+            except BaseException:  # a sink must never decide about a job
                 logger.exception("the metrics sink failed; the job goes on")
 
     def _measure_end(self, claim: Claim, change: Change, seconds: float) -> None:
@@ -286,8 +299,15 @@ class Execution:
                     status=change.verb,
                     duration_s=seconds,
                 )
-            except Exception:
+            except BaseException:  # a sink must never decide about a job
                 logger.exception("the metrics sink failed; the job goes on")
+
+
+def _undecided(claim: Claim, error: BaseException) -> _Decided:
+    """A failure that is told in constants, for when telling it failed: every attempt needs an outcome."""
+    logger.error("the attempt at job %s could not be judged", claim.job_id, exc_info=error)
+    text = "the attempt ended in an error that could not be told; see the worker's log"
+    return transitions.fail(claim, error=text, delay=60.0), text
 
 
 def describe(error: BaseException) -> str:
@@ -304,12 +324,12 @@ def describe(error: BaseException) -> str:
 
 def summarize(error: BaseException) -> str:
     """The error in one line."""
-    kind = type(error).__name__
+    kind = type.__dict__["__name__"].__get__(type(error))  # a metaclass cannot interfere
     try:
         text = " ".join(str(error).split())
     except BaseException:  # noqa: BLE001  # an exception's own methods may raise anything
         return f"{kind} (its message cannot be read)"
-    return clean_text(f"{kind}: {text}" if text else kind, limit=500)
+    return " ".join(clean_text(f"{kind}: {text}" if text else kind, limit=500).split())
 
 
 @dataclass(slots=True)

@@ -78,16 +78,22 @@ class Hooks:
     @property
     def need_loop(self) -> bool:
         """Whether anything here must be awaited, so that sync jobs cannot run wholly in their thread."""
-        return bool(self.around) or any(
-            inspect.iscoroutinefunction(hook) for hook in (*self.before, *self.after, *self.error)
-        )
+        return bool(self.around) or any(is_async(hook) for hook in (*self.before, *self.after, *self.error))
+
+
+def is_async(hook: Hook) -> bool:
+    """Whether calling the hook gives something to await."""
+    return inspect.iscoroutinefunction(hook) or inspect.iscoroutinefunction(type(hook).__call__)
 
 
 def call_hooks(hooks: list[Hook], *args: object) -> None:
     """Call sync hooks; log what they raise."""
     for hook in hooks:
         try:
-            hook(*args)
+            answer = hook(*args)
+            if inspect.iscoroutine(answer):
+                answer.close()
+                logger.error("hook %r is sync and returned a coroutine; declare it async", hook)
         except BaseException:  # a hook must never decide about a job
             logger.exception("hook %r failed; the job goes on", hook)
 
@@ -96,7 +102,8 @@ async def await_hook(hook: Hook, *args: object) -> None:
     """Await an async hook; log what it raises."""
     try:
         await hook(*args)
-    except asyncio.CancelledError:
-        raise
-    except BaseException:
+    except BaseException as error:
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise  # the worker stops; a hook that raises this on its own is like any other
         logger.exception("hook %r failed; the job goes on", hook)

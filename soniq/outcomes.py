@@ -7,7 +7,7 @@ from typing import Any
 
 from soniq import transitions
 from soniq.backend import StorageBackend
-from soniq.errors import BackendError
+from soniq.errors import BackendConflict, BackendUnavailable
 from soniq.execution import Outcome
 from soniq.jobs import Claim
 
@@ -22,11 +22,12 @@ def exchange(
     Should the storage refuse one of them for what it contains, the others are still written, and that
     one is recorded as a failure with constant text: every attempt ends in a state.
 
-    :raises BackendError: the storage is away; nothing was written
+    :raises BackendUnavailable: the storage is away; nothing was written
+    :raises BackendConflict: it gave up the transaction; nothing was written
     """
     try:
         return backend.exchange([outcome.change for outcome in outcomes], **claim)
-    except BackendError:
+    except (BackendUnavailable, BackendConflict):
         raise
     except Exception:
         if not outcomes:
@@ -38,14 +39,20 @@ def exchange(
 def _alone(backend: StorageBackend, outcome: Outcome) -> bool:
     try:
         return backend.apply([outcome.change])[0]
-    except BackendError:
+    except (BackendUnavailable, BackendConflict):
         raise
     except Exception:
         logger.exception("the storage refused the outcome of job %s", outcome.claim.job_id)
     fallback = transitions.fail(
         outcome.claim, error="the outcome could not be stored; see the worker's log", delay=60.0
     )
-    return backend.apply([fallback])[0]
+    try:
+        return backend.apply([fallback])[0]
+    except (BackendUnavailable, BackendConflict):
+        raise
+    except Exception:
+        logger.exception("job %s stays as it is until this worker has left", outcome.claim.job_id)
+        return False
 
 
 def log_outcome(outcome: Outcome, *, kept: bool) -> None:

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from soniq.arguments import encode, fingerprint
-from soniq.backend import StorageBackend
+from soniq.backend import Run, StorageBackend
 from soniq.errors import InvalidArguments, InvalidEnqueue
 from soniq.ids import uuid7
 from soniq.jobs import NewJob
@@ -34,7 +34,8 @@ LAST_YEAR = 9998  # of scheduled_at; sums beyond the year 9999 overflow
 class JobProducer:
     """Makes jobs of calls and stores them.
 
-    :param ready: called before each use: sets the store up, or refuses because the app is closed
+    :param ready: called before each sync use: sets the store up, or refuses because the app is closed
+    :param run: makes a blocking call for async code, once the store is ready
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class JobProducer:
         settings: Settings,
         *,
         ready: Callable[[], None],
+        run: Run,
         new_id: Callable[[], UUID] = uuid7,
     ) -> None:
         self._backend = backend
         self._registry = registry
         self._settings = settings
         self._ready = ready
+        self._run = run
         self._new_id = new_id
         self._producer_id = f"{socket.gethostname()}:{os.getpid()}"
         self._unknown = JobOptions()
@@ -61,7 +64,7 @@ class JobProducer:
 
     async def aenqueue(self, target: Target, args: Mapping[str, Any], options: EnqueueOptions) -> str:
         """:meth:`enqueue` for async code."""
-        return await self._backend.run(self.enqueue, target, args, options)
+        return await self._run(self.enqueue, target, args, options)
 
     def enqueue_many(
         self, target: Target, args_list: Iterable[Mapping[str, Any]], options: EnqueueOptions
@@ -77,7 +80,7 @@ class JobProducer:
         self, target: Target, args_list: Iterable[Mapping[str, Any]], options: EnqueueOptions
     ) -> list[str]:
         """:meth:`enqueue_many` for async code."""
-        return await self._backend.run(self.enqueue_many, target, args_list, options)
+        return await self._run(self.enqueue_many, target, args_list, options)
 
     def new_job(self, target: Target, args: Mapping[str, Any], options: EnqueueOptions) -> NewJob:
         """The job that ``target`` called with ``args`` stands for.

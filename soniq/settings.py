@@ -126,6 +126,11 @@ def is_seconds(value: object) -> bool:
     return number and 0 <= value <= MAX_SECONDS  # type: ignore[operator]  # number guards it
 
 
+def is_count(value: object) -> bool:
+    """Whether ``value`` is a whole number, 0 or more."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
 def _whole(name: str, value: object, *, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ConfigurationError(f"{name} is {value!r}: give a whole number, {least} or more")

@@ -44,6 +44,8 @@ class Signature:
 
         :raises InvalidArguments: the handler could not be called like this
         """
+        if not isinstance(kwargs, Mapping):
+            raise InvalidArguments(f"the arguments of {self._job_name} are {kwargs!r}: give a dict")
         if not args:
             if not self._fits(kwargs):
                 self._check_extra(kwargs)

@@ -88,6 +88,7 @@ class Slot:
         self.number = number
         self._at_thread_exit = at_thread_exit
         self.abandoned = 0
+        self.interrupted = False  # whether the worker has cancelled the job in it
         self.thread = self._new_thread()
 
     def abandon_if_busy(self) -> bool:

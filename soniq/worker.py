@@ -30,7 +30,7 @@ from typing import Any, ParamSpec, TypeVar
 from soniq import maintenance, transitions
 from soniq.backend import Silence, StorageBackend, Subscription
 from soniq.burst import Burst
-from soniq.errors import BackendError, BackendUnavailable
+from soniq.errors import BackendConflict, BackendError, BackendUnavailable
 from soniq.execution import Execution, Outcome
 from soniq.heartbeat import Heart
 from soniq.jobs import Claim, WorkerInfo
@@ -41,6 +41,8 @@ from soniq.settings import Settings
 from soniq.slots import Slot, SlotThread
 
 logger = logging.getLogger("soniq.worker")
+
+AWAY = (BackendUnavailable, BackendConflict)  # trying again is right
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -102,6 +104,8 @@ class Worker:
         self._stopping = False
         self._at_once = False
         self._deadline: float | None = None
+        self._nudge = asyncio.Event()  # ends a back-off
+        self._at_stake = 0  # outcomes that the visit under way writes
         self._maintenance = maintenance.Maintenance(backend, settings)
         self._database = SlotThread("soniq-database", backend.release) if backend.blocking else None
         self.processed = 0
@@ -118,6 +122,7 @@ class Worker:
             self._stopping = True
             logger.info("stopping; running jobs have %g s to finish", self._settings.shutdown_timeout)
         self._wake.set()
+        self._nudge.set()
 
     @property
     def listening(self) -> bool:
@@ -173,19 +178,30 @@ class Worker:
     async def _exchange(self, wanted: int) -> None:
         """Record what piled up and claim, in one visit to the storage."""
         outcomes = self._taken_outcomes()
+        self._at_stake = len(outcomes)
         visit = asyncio.ensure_future(self._call(self._visit, outcomes, wanted))
         try:
-            applied, claims = await asyncio.shield(visit)
-        except asyncio.CancelledError:
-            # The visit goes on in its thread: see it through, or its claims would be orphans.
-            self._stopping = self._at_once = True
-            applied, claims = await visit
-            self._ready.extend(claims)
-            self._recorded(outcomes, applied)
-            raise
+            try:
+                applied, claims = await asyncio.shield(visit)
+            except asyncio.CancelledError:
+                # The visit goes on in its thread: see it through, or its claims would be orphans.
+                self._stopping = self._at_once = True
+                self._nudge.set()
+                applied, claims = await visit
+                self._ready.extend(claims)
+                self._recorded(outcomes, applied)
+                outcomes = []
+                raise
+        except AWAY:
+            self._outcomes.extendleft(reversed(outcomes))
+            if outcomes or not self._stopping:
+                raise
+            return  # there was nothing to record, and there is nothing to claim any more
         except BaseException:
             self._outcomes.extendleft(reversed(outcomes))
             raise
+        finally:
+            self._at_stake = 0
         self._ready.extend(claims)
         self.processed += len(claims)
         if wanted:
@@ -218,7 +234,10 @@ class Worker:
         for outcome, kept in zip(outcomes, applied, strict=True):
             log_outcome(outcome, kept=kept)
             if self._observe is not None:
-                self._observe(outcome)
+                try:
+                    self._observe(outcome)
+                except Exception:
+                    logger.exception("whoever watches the worker failed; the worker goes on")
         if outcomes:
             self._pace.finished(len(outcomes))
             self._hungry = True
@@ -250,7 +269,12 @@ class Worker:
         pause = longest if healthy else min(self._pause, longest)
         self._pause = min(self._pause * 2, longest)
         if healthy:
-            due = await self._call(self._backend.next_due, queues=self._queues, names=tuple(self._registry))
+            try:
+                due = await self._call(
+                    self._backend.next_due, queues=self._queues, names=tuple(self._registry)
+                )
+            except AWAY:  # and the worker was stopped meanwhile
+                return 0.0
             if due is not None:
                 # Due, and yet a claim did not get it: others hold it. No reason to spin.
                 pause = min(pause, due if due > 0 else self._pause)
@@ -383,9 +407,9 @@ class Worker:
 
     async def _drain(self) -> None:
         """Let running jobs finish within shutdown_timeout, then give back the rest."""
-        self._deadline = self._loop.time() + self._settings.shutdown_timeout
+        deadline = self._last_call()
         self._give_back_ready()
-        while self._running and not self._at_once and self._loop.time() < self._deadline:
+        while self._running and not self._at_once and self._loop.time() < deadline:
             self._wake.clear()
             if self._outcomes:
                 await self._exchange(0)
@@ -393,7 +417,7 @@ class Worker:
             self._resting = True
             try:
                 if not self._outcomes:
-                    async with asyncio.timeout_at(self._deadline):
+                    async with asyncio.timeout_at(deadline):
                         await self._wake.wait()
             except TimeoutError:
                 break
@@ -413,7 +437,8 @@ class Worker:
     async def _give_back_running(self) -> None:
         """Cancel what still runs; what does not end is given back over its head."""
         tasks = list(self._running)
-        for task in tasks:
+        for task, (_, slot) in self._running.items():
+            slot.interrupted = True
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=CANCEL_GRACE)
@@ -487,7 +512,7 @@ class Worker:
         """Make the first call; False if the worker was stopped before the storage answered."""
         try:
             await self._call(call, *args, **kwargs)
-        except BackendUnavailable:
+        except AWAY:
             if not self._stopping:
                 raise
             return False
@@ -497,6 +522,7 @@ class Worker:
         """Make a storage call on the database thread; while the storage is away, back off and retry.
 
         :raises BackendUnavailable: it is away, and the worker has no more time to wait for it
+        :raises BackendConflict: the same
         """
         backoff = FIRST_BACKOFF
         while True:
@@ -504,17 +530,33 @@ class Worker:
                 if self._database is None:
                     return call(*args, **kwargs)
                 return await self._loop.run_in_executor(self._database, lambda: call(*args, **kwargs))
-            except BackendUnavailable as error:
+            except AWAY as error:
                 if self._out_of_time():
                     raise
                 pause = backoff * random.uniform(0.5, 1.0)
                 logger.warning("the storage is away, trying again in %.1f s: %s", pause, error)
-                await asyncio.sleep(pause)
+                await self._back_off(pause)
                 backoff = min(backoff * 2, LONGEST_BACKOFF)
 
+    async def _back_off(self, seconds: float) -> None:
+        """Wait, but not longer than until the worker is told to stop, or has to."""
+        if self._stopping:
+            seconds = min(seconds, max(self._last_call() - self._loop.time(), 0.0))
+        self._nudge.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._nudge.wait()
+        except TimeoutError:
+            pass
+
     def _out_of_time(self) -> bool:
+        """Whether a stopped worker waits no longer for the storage: only for outcomes, until the end."""
         if not self._stopping:
             return False
-        if self._at_once or self._deadline is None:
-            return True
-        return self._loop.time() >= self._deadline
+        return self._at_once or not self._at_stake or self._loop.time() >= self._last_call()
+
+    def _last_call(self) -> float:
+        """When a stopped worker must be gone, by the clock of the event loop."""
+        if self._deadline is None:
+            self._deadline = self._loop.time() + self._settings.shutdown_timeout
+        return self._deadline
