@@ -22,7 +22,7 @@ from soniq_django.conf import read_settings
             {"HEARTBEAT_INTERVAL": 30},
             r"HEARTBEAT_INTERVAL \(30 s\) leaves fewer than 3 beats .* set DEAD_AFTER to 90 or more",
         ),
-        ({"QUEUES": "emails"}, "QUEUES is the string 'emails': give a list of names"),
+        ({"QUEUES": "emails"}, "QUEUES is 'emails': give a list of names"),
         ({"QUEUES": ["two words"]}, "'two words' is no queue name"),
         ({"DATABASE": "nowhere"}, "DATABASE'] is 'nowhere', which DATABASES does not have"),
         ({"JOBS_MODULE": "a-b"}, "JOBS_MODULE'] is 'a-b': give the name of a module"),

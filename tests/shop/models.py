@@ -8,3 +8,12 @@ class Note(models.Model):
 
     def __str__(self) -> str:
         return self.text
+
+
+class Order(models.Model):
+    """What the documentation's examples are about."""
+
+    email = models.EmailField()
+
+    def __str__(self):
+        return f"order {self.pk}"

@@ -1,0 +1,40 @@
+from decimal import Decimal
+
+from django.db import models
+
+
+class Product(models.Model):
+    sku = models.SlugField(unique=True)
+    name = models.CharField(max_length=100)
+    price = models.DecimalField(max_digits=8, decimal_places=2)
+    picture = models.CharField(max_length=100, help_text="a file in shop/data/pictures")
+    thumbnail = models.FileField(blank=True, help_text="made from the picture by a job")
+    from_supplier = models.BooleanField(default=False, help_text="a supplier ships it and is told of orders")
+
+    class Meta:
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Order(models.Model):
+    number = models.CharField(max_length=20, unique=True)
+    product = models.ForeignKey(Product, on_delete=models.PROTECT)
+    quantity = models.PositiveIntegerField(default=1)
+    customer = models.CharField(max_length=100)
+    email = models.EmailField()
+    imported = models.BooleanField(default=False, help_text="came with a CSV file")
+    created_at = models.DateTimeField(auto_now_add=True)
+    receipt_sent_at = models.DateTimeField(null=True, blank=True)
+    supplier_told_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-created_at", "-pk")
+
+    def __str__(self) -> str:
+        return self.number
+
+    @property
+    def total(self) -> Decimal:
+        return self.quantity * self.product.price

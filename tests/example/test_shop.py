@@ -1,0 +1,179 @@
+"""What the example shows about jobs, and how it fails."""
+
+import json
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from tests.example.conftest import MANAGE
+
+PRODUCT = """
+from shop.models import Order, Product
+from shop.orders import place_order
+
+product, _ = Product.objects.get_or_create(sku=sku, name=sku, price=1, from_supplier=sku == "lamp")
+"""
+COUNT = """
+from shop.models import Order
+from soniq_django.models import Job
+
+answer = [Order.objects.count(), Job.objects.count()]
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _migrated(shop):
+    shop.manage("migrate")
+
+
+def test_order_that_rolls_back_leaves_no_job_and_no_mail(shop):
+    before, mails = shop.ask(COUNT), shop.mails
+    inside = shop.ask(
+        PRODUCT
+        + """
+from django.db import transaction
+from soniq_django.models import Job
+
+with transaction.atomic():
+    place_order(product, customer="Ada", email="rolled-back@example.com")
+    answer = Job.objects.filter(args__order_id=Order.objects.latest("pk").pk).count()
+    transaction.set_rollback(True)
+""",
+        sku="mug",
+    )
+    shop.manage("soniq_worker", "--run-once")
+    assert inside == 2, "the transaction was to see its own jobs"
+    assert shop.ask(COUNT) == before
+    assert shop.mails == mails
+
+
+def test_order_that_commits_is_followed_by_its_mail(shop):
+    shop.ask(
+        PRODUCT + "answer = place_order(product, customer='Ada', email='kept@example.com').pk", sku="mug"
+    )
+    shop.manage("soniq_worker", "--run-once")
+    assert shop.mails.count("To: kept@example.com") == 1
+
+
+@pytest.fixture
+def supplier():
+    """A supplier that answers: its address, and the requests it got."""
+    received = []
+
+    class Webhook(BaseHTTPRequestHandler):
+        def do_POST(self):
+            received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *args):
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Webhook) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/orders", received
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.slow
+def test_replayed_dead_letter_reaches_the_supplier_that_is_up_again(shop, supplier):
+    url, received = supplier
+    order = shop.ask(
+        PRODUCT
+        + """
+order = place_order(product, customer="Ada", email="ada@example.com", quantity=3)
+answer = {"id": order.pk, "number": order.number}
+""",
+        sku="lamp",
+    )
+    for _ in range(3):
+        shop.manage("soniq_worker", "--run-once", "--queues", "suppliers")
+    letter = shop.ask(
+        """
+from soniq_django.models import DeadLetterJob
+answer = [str(pk) for pk in DeadLetterJob.objects.filter(args__order_id=order).values_list("pk", flat=True)]
+""",
+        order=order["id"],
+    )
+    assert len(letter) == 1
+    shop.ask(
+        """
+from asgiref.sync import async_to_sync
+from soniq_django import soniq
+answer = async_to_sync(soniq.dead_letter.replay)(letter, new_args={"order_id": order, "url": url})
+""",
+        letter=letter[0],
+        order=order["id"],
+        url=url,
+    )
+    shop.manage("soniq_worker", "--run-once", "--queues", "suppliers")
+    assert received == [{"order": order["number"], "sku": "lamp", "quantity": 3}]
+    after = """
+from shop.models import Order
+from soniq_django.models import DeadLetterJob
+answer = [
+    Order.objects.get(pk=order).supplier_told_at is not None,
+    DeadLetterJob.objects.get(pk=letter).resurrection_count,
+]
+"""
+    assert shop.ask(after, order=order["id"], letter=letter[0]) == [True, 1]
+
+
+def test_visitor_can_place_an_order(shop):
+    answer = shop.ask(
+        PRODUCT
+        + """
+from django.test import Client
+
+client = Client(SERVER_NAME="localhost")
+before = Order.objects.count()
+posted = client.post("/orders/", {"sku": sku})
+page = client.get("/")
+answer = [posted.status_code, page.status_code, Order.objects.count() - before, "Visitor" in page.text]
+""",
+        sku="mug",
+    )
+    assert answer == [302, 200, 1, True]
+
+
+def test_migrations_are_complete(shop):
+    shop.manage("makemigrations", "--check", "--dry-run")
+
+
+# How it fails: with one line that says what to do.
+
+
+def test_missing_packages_are_named_with_the_command_that_installs_them(tmp_path):
+    # -I and -S: a Python without any installed package.
+    result = subprocess.run(
+        [sys.executable, "-I", "-S", str(MANAGE), "demo"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "Pillow" in result.stderr
+    assert result.stderr.rstrip().endswith('python -m pip install -e ".[demo]"')
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("teletype://somewhere", "Error: DATABASE_URL cannot be read: "),
+        ("postgresql://user:secret@127.0.0.1:{port}/shop", "CommandError: cannot set up the database "),
+    ],
+)
+def test_unusable_database_url_is_one_line(shop, closed_port, url, message):
+    result = shop.manage("demo", check=False, DATABASE_URL=url.format(port=closed_port))
+    assert result.returncode == 1
+    assert result.stderr.startswith(message)
+    assert len(result.stderr.splitlines()) == 1
+    assert "secret" not in result.stderr
