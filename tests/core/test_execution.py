@@ -7,12 +7,15 @@ import functools
 import logging
 import math
 import threading
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import replace
 from unittest.mock import AsyncMock, Mock
 
 import pytest
 
 from soniq import JobContext, Snooze
+from soniq.backends.memory import MemoryBackend
+from soniq.environment import Environment
 from soniq.testing import wait_until
 
 # Every way in which a handler can be run: in a thread, in the loop, in a thread for the loop.
@@ -568,21 +571,20 @@ async def test_a_model_that_refuses_stored_arguments_is_a_dead_letter(app):
         assert dead.dead_letter_reason == "invalid_arguments"
 
 
-async def test_a_job_whose_code_vanished_after_the_claim_is_a_dead_letter(app):
+async def test_a_job_whose_code_vanished_after_the_claim_is_a_dead_letter(make):
     """The reason is job_not_found."""
 
-    @app.job(name="first")
-    def first():
-        del app.registry._tasks["second"]
+    class Late(MemoryBackend):
+        def claim(self, **options):
+            claims = super().claim(**options)
+            app.registry._tasks.pop("work", None)
+            return claims
 
-    second = app.job(name="second")(lambda: None)
-    await app.enqueue(first, priority=0)
-    job_id = await app.enqueue(second)
-    meet = app.worker(run_once=True, concurrency=2)
-    await meet.run()
-    dead = await app.dead_letter.get_dead_letter_job(job_id)
-    job = await app.get_job(job_id)
-    assert (job and job["status"] == "queued") or dead.dead_letter_reason == "job_not_found"
+    app = make(backend=Late())
+    app.job(name="work")(lambda: None)
+    dead = await attempted(app)
+    assert (dead["dead_letter_reason"], dead["attempts"]) == ("job_not_found", 1)
+    assert "'work'" in dead["last_error"]
 
 
 # -- middleware
@@ -804,24 +806,57 @@ async def test_a_sink_that_raises_changes_no_outcome(make, caplog, form, error):
     assert "the metrics sink failed" in caplog.text
 
 
-async def test_an_environment_that_fails_is_a_failure_of_the_job(make):
-    """Such as a database connection that cannot be opened: before the job, after it, or for the hook."""
-    from contextlib import contextmanager
+class Broken(Environment):
+    """Like a database that gives no connection."""
 
-    from soniq.environment import Environment
+    @contextmanager
+    def around_sync(self):
+        raise ConnectionError("no connection")
+        yield
 
-    class Broken(Environment):
-        @contextmanager
-        def around_sync(self):
-            raise ConnectionError("no connection")
-            yield
+    @asynccontextmanager
+    async def around_async(self, thread):
+        raise ConnectionError("no connection")
+        yield
 
+
+@pytest.mark.parametrize("hooked", [False, True])
+@pytest.mark.parametrize("form", ["sync", "async"])
+async def test_an_environment_that_fails_is_a_failure_of_the_job(make, form, hooked):
+    """Around the job, and around the hook that is told of it."""
     app = make(environment=Broken(), max_retries=0)
-    app.on_error(lambda *args: None)
-    app.job(name="work")(lambda: "ran")
+    if hooked:
+        app.on_error(lambda *args: None)
+
+    async def awork():
+        return "ran"
+
+    app.job(name="work")(awork if form == "async" else lambda: "ran")
     dead = await attempted(app)
     assert dead["dead_letter_reason"] == "max_retries_exceeded"
-    assert dead["last_error"]
+    assert ("could not be told" if hooked else "no connection") in dead["last_error"]
+
+
+async def test_an_overrun_has_an_outcome_though_its_hook_has_no_environment(make):
+    """The job did run; what is told of it fails."""
+    calls = []
+
+    class Later(Environment):
+        def around_sync(self):
+            calls.append(1)
+            return nullcontext() if len(calls) == 1 else Broken().around_sync()
+
+    app = make(environment=Later(), max_retries=0)
+    app.on_error(lambda *args: None)
+    go = threading.Event()
+
+    @app.job(name="work", timeout=0.02)
+    def work():
+        go.wait(5)
+
+    dead = await attempted(app)
+    go.set()
+    assert "could not be told" in dead["last_error"]
 
 
 async def test_context_is_frozen_and_complete(app, declare):

@@ -337,6 +337,48 @@ async def test_no_more_is_claimed_than_there_are_slots(app, start):
     go.set()
 
 
+@pytest.mark.parametrize("concurrency", [1, 3])
+async def test_sync_and_async_jobs_mix(any_app, concurrency):
+    """Each runs once, however they alternate and whoever takes them ahead."""
+    seen = []
+
+    @any_app.job
+    def on_a_thread(number):
+        seen.append(number)
+
+    @any_app.job
+    async def in_the_loop(number):
+        seen.append(number)
+
+    jobs = (on_a_thread, in_the_loop, on_a_thread)
+    for number in range(60):
+        await any_app.enqueue(jobs[number % 3], number=number)
+    await any_app.run_worker(run_once=True, concurrency=concurrency)
+    assert sorted(seen) == list(range(60))
+    assert (await any_app.get_queue_stats())["done"] == 60
+
+
+async def test_an_idle_worker_wakes_for_a_job_that_becomes_due(make, start, monkeypatch):
+    """It does not sleep through its whole poll_interval then."""
+    monkeypatch.setattr(worker, "FIRST_PAUSE", 30)
+    app = make(backend=FaultyBackend(), poll_interval=60)
+    job_id = await app.enqueue(app.job(lambda: None), scheduled_at=0.1)
+    start(app)
+    await until(app, job_id, "done")
+    assert app.backend.calls["next_due"] >= 1
+
+
+async def test_a_worker_that_asks_for_the_next_job_can_be_stopped(make, start, monkeypatch):
+    """Though the store is away and gives no answer."""
+    monkeypatch.setattr(worker, "FIRST_PAUSE", 30)
+    app = make(backend=FaultyBackend(), poll_interval=60)
+    app.backend.fail("next_due")
+    running = start(app)
+    await wait_until(lambda: app.backend.failed.get("next_due", 0) >= 2, timeout=5)
+    running.worker.stop()
+    assert await running.stopped() is False
+
+
 # -- stopping
 
 
@@ -519,6 +561,38 @@ async def test_stopping_a_drain_leaves_the_rest_queued(app):
     ids = await app.enqueue_many(work, [{}] * 3)
     assert await draining.run() is True
     assert [await status(app, job_id) for job_id in ids] == ["done", "queued", "queued"]
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_what_was_claimed_ahead_is_given_back_at_a_stop(any_app, start, kind):
+    """In the middle of many short jobs: each is done, or queued as if nobody had claimed it."""
+    count = 0
+    running = None
+
+    def step():
+        nonlocal count
+        count += 1
+        if count == 100:
+            loop.call_soon_threadsafe(running.worker.stop)
+
+    loop = asyncio.get_running_loop()
+    if kind == "sync":
+        job = any_app.job(name="work", max_retries=0)(step)
+    else:
+
+        @any_app.job(name="work", max_retries=0)
+        async def job():
+            step()
+
+    await any_app.enqueue_many(job, [{}] * 400)
+    running = start(any_app, concurrency=2)
+    assert await running.stopped() is True
+    stats = await any_app.get_queue_stats()
+    assert (stats["processing"], stats["dead_letter"], stats["done"]) == (0, 0, count)
+    assert stats["queued"] == 400 - count
+    left = await any_app.list_jobs(status="queued", limit=400)
+    assert {job["attempts"] for job in left} <= {0}
+    assert any_app.backend.list_workers() == []
 
 
 # -- the store is away
