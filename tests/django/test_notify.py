@@ -108,9 +108,7 @@ def test_notify_can_be_turned_off(alias: str) -> None:
 
 async def test_an_idle_worker_is_woken(app: Soniq, alias: str) -> None:
     """Long before its poll would have come."""
-    patient = Soniq(
-        backend=DjangoBackend(alias), environment=DjangoEnvironment(), poll_interval=600.0
-    )
+    patient = Soniq(backend=DjangoBackend(alias), environment=DjangoEnvironment(), poll_interval=600.0)
     worker = patient.worker(concurrency=1)
     running = asyncio.create_task(worker.run())
     try:
