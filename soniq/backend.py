@@ -62,6 +62,10 @@ class StorageBackend(Protocol):
     # Do calls wait for I/O? Then a worker makes them on a thread of its own.
     blocking: bool
 
+    def describe(self) -> str:
+        """Where jobs are kept, for people."""
+        ...
+
     def setup(self) -> None:
         """Make the store ready; doing so twice does no harm."""
 

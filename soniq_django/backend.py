@@ -30,6 +30,10 @@ class DjangoBackend(JobTable, WorkerTable, DeadLetterTable):
     supports_transactions = True
     blocking = True
 
+    def describe(self) -> str:
+        """The alias and the kind of database."""
+        return f"{self.alias} ({self.connection.display_name})"
+
     def setup(self) -> None:
         """Nothing to do: ``manage.py migrate`` makes the tables."""
 

@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from soniq import ConfigurationError, Soniq, get_default_app, set_default_app
 from soniq.settings import Settings, check_known
 
+_OWN = ("DATABASE", "JOBS_MODULE", "NOTIFY", "PROCESSES")
 _CORE = {field.name.upper(): field.name for field in fields(Settings)}
 
 
@@ -21,6 +22,7 @@ class DjangoSettings:
 
     core: dict[str, Any]  # keywords of Soniq
     database: str | None = None  # alias that holds the tables; None = the router's choice
+    processes: int = 1  # worker processes per soniq_worker
     notify: bool = True  # wake workers by LISTEN/NOTIFY where the database can
     jobs_module: str = "jobs"  # imported from every installed app
 
@@ -34,7 +36,9 @@ def read_settings() -> DjangoSettings:
     if not isinstance(values, Mapping):
         raise ImproperlyConfigured(f"SONIQ is {values!r}: give a dict of settings")
     try:
-        check_known(values, [*_CORE, "DATABASE", "JOBS_MODULE", "NOTIFY"], what="key in settings.SONIQ:")
+        check_known(
+            values, [*_CORE, "DATABASE", "JOBS_MODULE", "NOTIFY", "PROCESSES"], what="key in settings.SONIQ:"
+        )
     except ConfigurationError as error:
         raise ImproperlyConfigured(str(error)) from None
     try:
@@ -56,7 +60,16 @@ def read_settings() -> DjangoSettings:
     notify = values.get("NOTIFY", True)
     if not isinstance(notify, bool):
         raise ImproperlyConfigured(f"SONIQ['NOTIFY'] is {notify!r}: give True or False")
-    return DjangoSettings(core=core, database=database, notify=notify, jobs_module=jobs_module)
+    processes = values.get("PROCESSES", 1)
+    if isinstance(processes, bool) or not isinstance(processes, int) or processes < 1:
+        raise ImproperlyConfigured(f"SONIQ['PROCESSES'] is {processes!r}: give 1 or more")
+    return DjangoSettings(
+        core=core,
+        database=database,
+        notify=notify,
+        processes=processes,
+        jobs_module=jobs_module,
+    )
 
 
 def configure() -> DjangoSettings:

@@ -180,6 +180,9 @@ class MemoryBackend(StorageBackend):
 
     # -- life of the store
 
+    def describe(self) -> str:
+        return "memory of this process"
+
     def setup(self) -> None:
         """Nothing to do."""
 

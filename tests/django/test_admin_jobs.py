@@ -9,10 +9,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from soniq import Soniq, default_app, transitions
+from soniq import transitions
 from soniq.ids import uuid7
 from soniq_django.admin import paging
-from soniq_django.backend import DjangoBackend
 from soniq_django.conf import current_app
 from soniq_django.models import DeadLetterJob, Job
 from tests.shop.jobs import send_receipt
@@ -388,18 +387,18 @@ def test_times_are_told_from_now(admin_client):
 
 
 @pytest.mark.parametrize("alias", ALIASES)
-def test_admin_looks_where_the_app_keeps_its_jobs(admin_client, alias):
-    """Lists, pages and actions work in the database of the app's backend, whatever the router says."""
-    with default_app(Soniq(backend=DjangoBackend(alias))):
-        queued_there = Job.objects.using(alias).get(pk=send_receipt.enqueue(order_id=1))
-        deleted_there = Job.objects.using(alias).get(pk=send_receipt.enqueue(order_id=2))
+def test_admin_looks_where_the_app_keeps_its_jobs(admin_client, alias, settings):
+    """Lists, pages and actions work in the database that the settings name, whatever the router says."""
+    settings.SONIQ = {"DATABASE": alias}
+    queued_there = Job.objects.using(alias).get(pk=send_receipt.enqueue(order_id=1))
+    deleted_there = Job.objects.using(alias).get(pk=send_receipt.enqueue(order_id=2))
 
-        assert listed(admin_client.get(LIST)) == [deleted_there, queued_there]
-        assert "Cancel job" in admin_client.get(page("job", "change", queued_there.pk)).text
-        assert said(act(admin_client, "job", "cancel_selected", [queued_there])) == ["1 job was cancelled."]
-        act(admin_client, "job", "delete_selected", [deleted_there], post="yes")
+    assert listed(admin_client.get(LIST)) == [deleted_there, queued_there]
+    assert "Cancel job" in admin_client.get(page("job", "change", queued_there.pk)).text
+    assert said(act(admin_client, "job", "cancel_selected", [queued_there])) == ["1 job was cancelled."]
+    act(admin_client, "job", "delete_selected", [deleted_there], post="yes")
 
-        assert listed(admin_client.get(LIST)) == [queued_there]
+    assert listed(admin_client.get(LIST)) == [queued_there]
     assert list(Job.objects.using(alias).values_list("status", flat=True)) == ["cancelled"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -52,11 +53,13 @@ def start(alias: str, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen
         process.communicate()
 
 
-def until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+def until(condition: Callable[[], object], process: subprocess.Popen[str] | None) -> None:
     """Poll for a condition that another process brings about."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
-        if process.poll() is not None or time.monotonic() > deadline:
+        if process is None:
+            assert time.monotonic() < deadline
+        elif process.poll() is not None or time.monotonic() > deadline:
             process.kill()
             pytest.fail(f"it did not come about; the worker said:\n{process.communicate()[0]}")
         time.sleep(0.02)
@@ -132,6 +135,43 @@ def test_a_drain_runs_everything_and_exits(app: Soniq, start) -> None:
     assert "%|" not in output  # no progress bar in a pipe
 
 
+def test_several_processes_drain_together(app: Soniq, start) -> None:
+    """Each job is run once, whoever gets it, and the supervisor leaves when all have."""
+    noop.enqueue_many([{}] * 200)
+
+    output = finish(start("--run-once", "--processes", "2"))
+
+    assert app.backend.queue_stats()["done"] == 200
+    assert output.count("Stopped after") == 2
+    assert sum(int(n) for n in re.findall(r"Stopped after (\d+)", output)) == 200
+
+
+def test_a_process_that_dies_is_started_anew(app: Soniq, start) -> None:
+    """Under --processes, a killed worker is replaced, and SIGTERM stops all."""
+    process = start("--processes", "2", "--verbosity", "2")
+    until(lambda: len(app.backend.list_workers()) == 2, process)
+    victim = app.backend.list_workers()[0]
+
+    os.kill(victim.pid, signal.SIGKILL)
+    until(lambda: len(app.backend.list_workers()) == 3, process)
+    process.send_signal(signal.SIGTERM)
+    output = finish(process)
+
+    assert "ended with signal 9; starting it anew" in output
+    assert [worker.id for worker in app.backend.list_workers()] == [victim.id]
+
+
+def test_workers_stop_when_their_supervisor_is_gone(app: Soniq, start) -> None:
+    """Killed without a chance to pass anything on, it leaves no worker behind."""
+    process = start("--processes", "2")
+    until(lambda: len(app.backend.list_workers()) == 2, process)
+
+    process.kill()
+    process.wait()
+
+    until(lambda: not app.backend.list_workers(), None)
+
+
 def test_only_the_named_queues_are_served(app: Soniq, start) -> None:
     """--queues a,b leaves the others alone."""
     there = noop.using(queue="a").enqueue()
@@ -164,6 +204,8 @@ def test_the_banner_says_what_runs(app: Soniq, start, alias: str) -> None:
         (("--queues", "with space"), "'with space' is no queue name"),
         (("--concurrency", "0"), "--concurrency is 0: give 1 or more"),
         (("--concurrency", "-3"), "concurrency is -3: give 1 or more"),
+        (("--processes", "0"), "--processes is 0: give 1 or more"),
+        (("--processes", "2", "--queues", "with space"), "'with space' is no queue name"),
         (("--concurrency", "many"), "invalid int value: 'many'"),
     ],
 )

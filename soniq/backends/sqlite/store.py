@@ -49,7 +49,8 @@ class SQLiteBackend(StorageBackend):
         busy_timeout: float = 5.0,
     ) -> None:
         self._clock = clock
-        self._connections = Connections(Path(path), busy_timeout)
+        self._path = Path(path)
+        self._connections = Connections(self._path, busy_timeout)
         self._executors: dict[int, ThreadPoolExecutor] = {}  # by process: threads survive no fork
 
     def _now(self) -> float:
@@ -57,6 +58,9 @@ class SQLiteBackend(StorageBackend):
         return rows.instant(self._clock()).timestamp()
 
     # -- life of the store
+
+    def describe(self) -> str:
+        return f"{self._path} (SQLite)"
 
     def setup(self) -> None:
         self._connections.create_file()

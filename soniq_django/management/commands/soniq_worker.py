@@ -7,16 +7,18 @@ import logging
 import os
 import sys
 from argparse import ArgumentParser
+from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
 from soniq import ConfigurationError, Soniq
+from soniq.execution import Outcome
 from soniq.settings import check_queues
+from soniq.supervisor import SUPERVISED, Supervisor, stop_with_supervisor
 from soniq.worker import Worker
-from soniq_django.backend import DjangoBackend
-from soniq_django.conf import current_app
+from soniq_django.conf import current_app, read_settings
 from soniq_django.progress import Progress
 
 
@@ -37,6 +39,12 @@ class Command(BaseCommand):
             help="jobs at a time (default: SONIQ['CONCURRENCY'], 4)",
         )
         parser.add_argument(
+            "--processes",
+            type=int,
+            metavar="N",
+            help="worker processes under one supervisor (default: SONIQ['PROCESSES'], 1)",
+        )
+        parser.add_argument(
             "--queues",
             metavar="A,B",
             help="run only jobs of these queues (default: SONIQ['QUEUES'], all)",
@@ -48,32 +56,78 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Run one worker."""
+        """Run one worker, or a supervisor of several."""
         app = current_app()
         log_to_console(options["verbosity"], self.stderr)
-        with Progress(shown=options["run_once"] and options["verbosity"] > 0) as progress:
-            try:
-                worker = app.worker(
-                    concurrency=options["concurrency"] or _default_concurrency(app, options),
-                    queues=_queue_names(options["queues"]),
-                    run_once=options["run_once"],
-                    observe=progress.count,
-                )
-            except ConfigurationError as error:
-                raise CommandError(str(error)) from None
+        processes = _processes(options["processes"])
+        if processes > 1 and SUPERVISED not in os.environ:
+            _checked_worker(app, options)
+            command, environment = child_command(options)
+            supervisor = Supervisor(
+                command,
+                processes,
+                environment=environment,
+                restart=not options["run_once"],
+                shutdown_timeout=app.settings.shutdown_timeout,
+            )
+            sys.exit(supervisor.run())
+        self.work(app, options)
+
+    def work(self, app: Soniq, options: dict[str, Any]) -> None:
+        """Run one worker in this process."""
+        talks = options["verbosity"] > 0
+        watched = options["run_once"] and talks and SUPERVISED not in os.environ
+        with Progress(shown=watched) as progress:
+            worker = _checked_worker(app, options, progress.count)
             if options["run_once"]:
                 progress.expect(lambda: app.backend.count_due(queues=worker.info.queues))
-            elif options["verbosity"] > 0:
+            elif talks:
                 self.stdout.write(banner(app, worker))
+                self.stdout.flush()
             connections.close_all()  # from here on the worker's own threads talk to the database
-            asyncio.run(worker.run(handle_signals=True))
-        if options["verbosity"] > 0:
+            asyncio.run(_run(worker))
+        if talks:
             self.stdout.write(f"Stopped after {worker.processed} {_jobs(worker.processed)}.")
         self.stdout.flush()
         if worker.abandoned_threads:
             # A thread that its job never gave back cannot be stopped; it ends with the process.
             logging.shutdown()
             os._exit(0)
+
+
+async def _run(worker: Worker) -> None:
+    loop = asyncio.get_running_loop()
+    stop_with_supervisor(lambda: loop.call_soon_threadsafe(worker.stop))
+    await worker.run(handle_signals=True)
+
+
+def _checked_worker(
+    app: Soniq, options: dict[str, Any], observe: Callable[[Outcome], None] | None = None
+) -> Worker:
+    try:
+        return app.worker(
+            concurrency=options["concurrency"] or _default_concurrency(app, options),
+            queues=_queue_names(options["queues"]),
+            run_once=options["run_once"],
+            observe=observe,
+        )
+    except ConfigurationError as error:
+        raise CommandError(str(error)) from None
+
+
+def child_command(options: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
+    """How to start one worker like this one, and the environment that finds the same code."""
+    command = [sys.executable, *(f"-W{option}" for option in sys.warnoptions), "-m", "django"]
+    command += ["soniq_worker", f"--verbosity={options['verbosity']}"]
+    for name in ("concurrency", "queues"):
+        if options[name] is not None:
+            command.append(f"--{name}={options[name]}")
+    if options["run_once"]:
+        command.append("--run-once")
+    return command, {
+        "DJANGO_SETTINGS_MODULE": os.environ["DJANGO_SETTINGS_MODULE"],
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+    }
 
 
 def banner(app: Soniq, worker: Worker) -> str:
@@ -83,15 +137,13 @@ def banner(app: Soniq, worker: Worker) -> str:
     lines = [
         f"soniq worker {info.id}",
         f"  process      {info.pid} on {info.hostname}",
+        f"  database     {app.backend.describe()}",
         f"  queues       {', '.join(info.queues) if info.queues else 'all'}",
         f"  concurrency  {info.concurrency}",
         f"  jobs         {', '.join(names) if names else 'none: write @soniq.job in <app>/jobs.py'}",
+        "Stop it with Ctrl-C.",
     ]
-    backend = app.backend
-    if isinstance(backend, DjangoBackend):
-        alias = backend.alias
-        lines.insert(2, f"  database     {alias} ({connections[alias].display_name})")
-    return "\n".join([*lines, "Stop it with Ctrl-C."])
+    return "\n".join(lines)
 
 
 def log_to_console(verbosity: int, stream: Any) -> None:
@@ -110,6 +162,14 @@ def _default_concurrency(app: Soniq, options: dict[str, Any]) -> int:
     if options["concurrency"] is not None:  # 0
         raise CommandError("--concurrency is 0: give 1 or more")
     return app.settings.concurrency
+
+
+def _processes(value: int | None) -> int:
+    if value is None:
+        return read_settings().processes
+    if value < 1:
+        raise CommandError(f"--processes is {value}: give 1 or more")
+    return value
 
 
 def _queue_names(value: str | None) -> tuple[str, ...] | None:

@@ -1,0 +1,183 @@
+"""Several worker processes under one: started anew when one dies, stopped together.
+
+Each child is a program of its own (``exec``, not a bare ``fork``), so nothing is shared: no connection,
+no lock, no thread. A child whose supervisor is gone notices, as its standard input ends, and stops.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+logger = logging.getLogger("soniq.supervisor")
+
+SUPERVISED = "SONIQ_SUPERVISED"  # set in the environment of a child
+LONGEST_BACKOFF = 15.0
+HEALTHY_AFTER = 10.0  # seconds that a child must have lived to be started anew without a pause
+KILL_AFTER = 5.0  # seconds beyond the shutdown timeout
+
+
+@dataclass(slots=True)
+class _Child:
+    """One place for a worker process, and the process that fills it at present."""
+
+    number: int
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    backoff: float = 0.5
+    due: float = field(default=0.0)  # when to start it (again)
+
+
+class Supervisor:
+    """Keeps ``count`` processes of one command running.
+
+    :param command: the program and its arguments
+    :param environment: added to that of this process
+    :param restart: start a child anew when it ends; without it, a child that ends has done its work
+    :param shutdown_timeout: seconds that children need to stop; a few more and they are killed
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        count: int,
+        *,
+        environment: Mapping[str, str],
+        restart: bool,
+        shutdown_timeout: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._command = list(command)
+        self._children = [_Child(number) for number in range(1, count + 1)]
+        self._environment = environment
+        self._restart = restart
+        self._shutdown_timeout = shutdown_timeout
+        self._clock = clock
+        self._events: queue.SimpleQueue[_Child | int] = queue.SimpleQueue()
+        self._stopping = False
+        self._kill_at = float("inf")
+
+    def run(self) -> int:
+        """Run until SIGTERM or SIGINT, or until all children have done their work.
+
+        :returns: 0, or the exit code of a child that failed at its end
+        """
+        status = 0
+        with self._signals():
+            while True:
+                self._start_due()
+                if not any(child.process or child.due < float("inf") for child in self._children):
+                    return status
+                event = self._next_event()
+                if isinstance(event, _Child):
+                    status = self._ended(event) or status
+                elif event is not None:
+                    self._stop(event)
+
+    def _start_due(self) -> None:
+        if self._stopping:
+            return
+        now = self._clock()
+        for child in self._children:
+            if child.process is None and child.due <= now:
+                child.started = now
+                child.process = subprocess.Popen(  # noqa: S603  # our own command line
+                    self._command,
+                    stdin=subprocess.PIPE,
+                    env={**os.environ, **self._environment, SUPERVISED: str(child.number)},
+                    start_new_session=True,  # Ctrl-C reaches the children through us, once
+                )
+                threading.Thread(target=self._wait_for, args=(child, child.process), daemon=True).start()
+                logger.info("started worker process %d of %d", child.number, len(self._children))
+
+    def _wait_for(self, child: _Child, process: subprocess.Popen[bytes]) -> None:
+        process.wait()
+        self._events.put(child)
+
+    def _next_event(self) -> _Child | int | None:
+        """A child that ended, or a signal; None when it is time to look at the clock."""
+        now = self._clock()
+        waits = [child.due - now for child in self._children if child.process is None]
+        waits.append(self._kill_at - now)
+        timeout = max(0.0, min(waits))
+        try:
+            return self._events.get(timeout=None if timeout == float("inf") else timeout)
+        except queue.Empty:
+            if self._clock() >= self._kill_at:
+                self._kill()
+            return None
+
+    def _ended(self, child: _Child) -> int:
+        """Decide about a child that ended; its exit code, if that is final and not 0."""
+        process, child.process = child.process, None
+        code = 0 if process is None else process.returncode
+        if self._stopping or not self._restart:
+            child.due = float("inf")
+            return code if code >= 0 else 128 - code
+        if self._clock() - child.started >= HEALTHY_AFTER or code == 0:
+            child.backoff = 0.5
+            child.due = self._clock()
+        else:
+            child.due = self._clock() + child.backoff
+            child.backoff = min(child.backoff * 2, LONGEST_BACKOFF)
+        if code != 0:
+            logger.warning(
+                "worker process %d ended with %s; starting it anew in %.1f s",
+                child.number,
+                f"signal {-code}" if code < 0 else f"code {code}",
+                max(0.0, child.due - self._clock()),
+            )
+        return 0
+
+    def _stop(self, number: int) -> None:
+        """Pass the signal on; the first one also starts the time that the children have."""
+        if not self._stopping:
+            self._stopping = True
+            self._kill_at = self._clock() + self._shutdown_timeout + KILL_AFTER
+        for child in self._children:
+            if child.process is None:
+                child.due = float("inf")
+            else:
+                child.process.send_signal(number)
+
+    def _kill(self) -> None:
+        self._kill_at = float("inf")
+        for child in self._children:
+            if child.process is not None:
+                logger.warning("worker process %d did not stop in time; killed", child.number)
+                child.process.kill()
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT become events of the loop."""
+        caught = (signal.SIGTERM, signal.SIGINT)
+        previous = {number: signal.getsignal(number) for number in caught}
+        for number in caught:
+            signal.signal(number, lambda received, _frame: self._events.put(received))
+        try:
+            yield
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+def stop_with_supervisor(stop: Callable[[], object], environment: Mapping[str, str] = os.environ) -> None:
+    """In a supervised child: call ``stop`` when the supervisor is gone. Elsewhere: nothing."""
+    if SUPERVISED not in environment:
+        return
+
+    def watch() -> None:
+        # Not sys.stdin: a thread inside its lock would keep the interpreter from ending.
+        while os.read(0, 1024):
+            pass
+        stop()
+
+    threading.Thread(target=watch, name="soniq-supervised", daemon=True).start()
