@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from soniq import JobContext, Snooze, transitions, worker
+from soniq import JobContext, Snooze, slot_pool, storage_line, transitions
 from soniq.errors import BackendConflict, BackendError, BackendUnavailable, ConfigurationError
 from soniq.testing import wait_until
 from tests.support.faulty import FaultyBackend
@@ -17,9 +17,9 @@ from tests.support.faulty import FaultyBackend
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
     """Back-offs and graces of production would make the tests wait."""
-    monkeypatch.setattr(worker, "FIRST_BACKOFF", 0.005)
-    monkeypatch.setattr(worker, "LONGEST_BACKOFF", 0.02)
-    monkeypatch.setattr(worker, "CANCEL_GRACE", 0.2)
+    monkeypatch.setattr(storage_line, "FIRST_BACKOFF", 0.005)
+    monkeypatch.setattr(storage_line, "LONGEST_BACKOFF", 0.02)
+    monkeypatch.setattr(slot_pool, "CANCEL_GRACE", 0.2)
 
 
 @pytest.fixture
@@ -360,7 +360,7 @@ async def test_sync_and_async_jobs_mix(any_app, concurrency):
 
 async def test_an_idle_worker_wakes_for_a_job_that_becomes_due(make, start, monkeypatch):
     """It does not sleep through its whole poll_interval then."""
-    monkeypatch.setattr(worker, "FIRST_PAUSE", 30)
+    monkeypatch.setattr("soniq.worker.FIRST_PAUSE", 30)
     app = make(backend=FaultyBackend(), poll_interval=60)
     job_id = await app.enqueue(app.job(lambda: None), scheduled_at=0.1)
     start(app)
@@ -370,7 +370,7 @@ async def test_an_idle_worker_wakes_for_a_job_that_becomes_due(make, start, monk
 
 async def test_a_worker_that_asks_for_the_next_job_can_be_stopped(make, start, monkeypatch):
     """Though the store is away and gives no answer."""
-    monkeypatch.setattr(worker, "FIRST_PAUSE", 30)
+    monkeypatch.setattr("soniq.worker.FIRST_PAUSE", 30)
     app = make(backend=FaultyBackend(), poll_interval=60)
     app.backend.fail("next_due")
     running = start(app)
@@ -623,6 +623,42 @@ async def test_a_worker_outlives_a_store_that_is_away(faulty, start):
     assert all([(await faulty.get_job(job_id))["attempts"] == 1 for job_id in ids])
 
 
+async def test_a_claim_whose_answer_was_lost_is_run_all_the_same(faulty, start):
+    """The store gave the job away and the worker never heard: it takes stock, and finds it."""
+
+    @faulty.job
+    def work() -> None:
+        pass
+
+    job_id = await faulty.enqueue(work)
+    faulty.backend.fail("claim", times=1, after=True)
+    start(faulty)
+
+    await until(faulty, job_id, "done")
+    assert (await faulty.get_job(job_id))["attempts"] == 1
+
+
+async def test_taking_stock_starts_no_job_twice(faulty, start):
+    """What the worker holds already is not new to it, running or recorded."""
+    runs = []
+    proceed = asyncio.Event()
+
+    @faulty.job
+    async def work(number: int) -> None:
+        runs.append(number)
+        await proceed.wait()
+
+    ids = [await faulty.enqueue(work, number=number) for number in range(2)]
+    start(faulty, concurrency=2)
+    await wait_until(lambda: len(runs) == 2)
+    faulty.backend.fail("apply", times=2)
+    proceed.set()
+
+    for job_id in ids:
+        await until(faulty, job_id, "done")
+    assert sorted(runs) == [0, 1]
+
+
 async def test_an_outcome_waits_for_the_store_to_come_back(faulty, start):
     """The job ran; its result is recorded once that is possible."""
     backend = faulty.backend
@@ -700,7 +736,7 @@ async def test_a_worker_can_be_stopped_while_the_store_is_away(faulty, start):
 
 async def test_a_back_off_does_not_outlast_a_second_stop(faulty, start, monkeypatch):
     """Nobody waits fifteen seconds for a worker that was told to go at once."""
-    monkeypatch.setattr(worker, "FIRST_BACKOFF", 60)
+    monkeypatch.setattr(storage_line, "FIRST_BACKOFF", 60)
     faulty.backend.fail("claim", "apply", "register", "deregister")
     running = start(faulty)
     await wait_until(lambda: faulty.backend.failed.get("register", 0) >= 1, timeout=5)

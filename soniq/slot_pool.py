@@ -1,0 +1,201 @@
+"""The slots of a worker, what runs in them, and what waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from soniq import transitions
+from soniq.burst import Burst
+from soniq.execution import Execution, Outcome
+from soniq.jobs import Claim
+from soniq.pace import Pace
+from soniq.slots import Slot
+
+CANCEL_GRACE = 1.0  # seconds that a cancelled job may take to clean up
+WATCH_EVERY = 0.1  # seconds between two looks at a burst
+
+
+class SlotPool:
+    """Runs claims in slots; what becomes of each goes to ``deliver``.
+
+    :param deliver: called in the event loop and on slot threads
+    :param vacated: called in the event loop when a slot has become free
+    :param at_thread_exit: called on each slot's thread before it ends
+    """
+
+    def __init__(
+        self,
+        concurrency: int,
+        *,
+        execution: Execution,
+        pace: Pace,
+        deliver: Callable[[Outcome], None],
+        vacated: Callable[[], None],
+        at_thread_exit: Callable[[], None],
+    ) -> None:
+        self._execution = execution
+        self._pace = pace
+        self._deliver = deliver
+        self._vacated = vacated
+        self._free = [Slot(number, at_thread_exit) for number in range(concurrency, 0, -1)]
+        self._ready: deque[Claim] = deque()  # claimed, not started; slot threads take from it, too
+        self._running: dict[asyncio.Task[None], tuple[Claim | Burst, Slot]] = {}
+        self._bursts: set[Burst] = set()
+        self._open = True
+        self._abandoned = 0
+
+    @property
+    def free(self) -> int:
+        """How many slots are free."""
+        return len(self._free)
+
+    @property
+    def ready(self) -> int:
+        """How many jobs wait for a slot."""
+        return len(self._ready)
+
+    @property
+    def running(self) -> bool:
+        """Whether any job runs."""
+        return bool(self._running)
+
+    def feed(self, claims: Iterable[Claim] = ()) -> None:
+        """Add claims, and start what waits in the slots that are free."""
+        self._ready.extend(claims)
+        while self._ready and self._free and self._open:
+            if self._execution.fits_thread(self._ready[0]) and self._bursts_are_quick():
+                return  # the bursts that are on will take it
+            try:
+                claim = self._ready.popleft()
+            except IndexError:  # a burst was quicker
+                return
+            self._start(claim)
+
+    def take_back_ready(self) -> list[Claim]:
+        """Start nothing any more; what was claimed and never started."""
+        self._open = False
+        claims = []
+        while self._ready:
+            claims.append(self._ready.popleft())
+        return claims
+
+    async def take_back_running(self) -> list[Claim]:
+        """Cancel what runs; it is delivered as interrupted. What does not end is returned."""
+        tasks = list(self._running)
+        for task, (_, slot) in self._running.items():
+            slot.interrupted = True
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CANCEL_GRACE)
+        stuck = []
+        for job, slot in self._running.values():
+            claim = job.revoke() if isinstance(job, Burst) else job
+            slot.abandon_if_busy()
+            self._abandoned += 1
+            if claim is not None:
+                stuck.append(claim)
+        self._running.clear()
+        return stuck
+
+    def close(self) -> int:
+        """End the threads; how many were abandoned to jobs that never gave them back."""
+        for slot in self._free:
+            self._abandoned += slot.abandoned
+            slot.close()
+        return self._abandoned
+
+    def _start(self, claim: Claim) -> None:
+        slot = self._free.pop()
+        if self._execution.fits_thread(claim):
+            burst = Burst(
+                claim,
+                more=self._next_for_burst,
+                attempt=self._execution.run_on_thread,
+                deliver=self._deliver,
+            )
+            self._bursts.add(burst)
+            task = asyncio.create_task(self._attend_burst(burst, slot))
+            self._running[task] = (burst, slot)
+        else:
+            task = asyncio.create_task(self._attend(claim, slot))
+            self._running[task] = (claim, slot)
+
+    async def _attend(self, claim: Claim, slot: Slot) -> None:
+        """Run one job in its slot, and free the slot."""
+        try:
+            outcome = await self._execution.run(claim, slot)
+        except asyncio.CancelledError:
+            slot.abandon_if_busy()
+            outcome = Outcome(claim, transitions.interrupt(claim))
+        if self._vacate(slot):
+            self._deliver(outcome)
+            self.feed()
+
+    async def _attend_burst(self, burst: Burst, slot: Slot) -> None:
+        """Watch a burst of sync jobs; give up a job that overruns its timeout."""
+        running = asyncio.ensure_future(self._execution.on_thread(slot, burst))
+        outcome = None
+        try:
+            while not running.done():
+                await asyncio.wait({running}, timeout=self._watch_for(burst))
+                if not running.done() and self._overran(burst):
+                    claim = burst.revoke()
+                    if claim is not None:
+                        slot.abandon_if_busy()
+                        seconds = self._execution.timeout_of(claim) or 0.0
+                        outcome = await self._execution.overran(claim, slot, seconds)
+                    break
+        except asyncio.CancelledError:
+            claim = burst.revoke()
+            slot.abandon_if_busy()
+            if claim is not None:
+                outcome = Outcome(claim, transitions.interrupt(claim))
+        self._bursts.discard(burst)
+        if self._vacate(slot):
+            if outcome is not None:
+                self._deliver(outcome)
+            self.feed()
+            self._vacated()
+
+    def _watch_for(self, burst: Burst) -> float | None:
+        """Seconds until the burst's present job can have overrun, at least a short while."""
+        current = burst.current
+        if current is None:
+            return WATCH_EVERY
+        timeout = self._execution.timeout_of(current[0])
+        return WATCH_EVERY if timeout is None else max(timeout - current[1], WATCH_EVERY / 10)
+
+    def _overran(self, burst: Burst) -> bool:
+        current = burst.current
+        if current is None:
+            return False
+        timeout = self._execution.timeout_of(current[0])
+        return timeout is not None and current[1] >= timeout
+
+    def _bursts_are_quick(self) -> bool:
+        """Whether the jobs of all present bursts are so short that more threads would only be in the way."""
+        ages = [current[1] for burst in self._bursts if (current := burst.current) is not None]
+        return bool(ages) and self._pace.short_jobs and max(ages) < self._pace.patience
+
+    def _next_for_burst(self) -> Claim | None:
+        """Called on slot threads."""
+        if not self._open:
+            return None
+        try:
+            claim = self._ready.popleft()
+        except IndexError:
+            return None
+        if self._execution.fits_thread(claim):
+            return claim
+        self._ready.appendleft(claim)
+        return None
+
+    def _vacate(self, slot: Slot) -> bool:
+        """Free the slot that the present task ran in. False: the worker has given up on it."""
+        task = asyncio.current_task()
+        if task is None or self._running.pop(task, None) is None:
+            return False
+        self._free.append(slot)
+        return True

@@ -1,0 +1,65 @@
+"""The end of a worker: asked for once, it has time; asked for twice, it has none."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+logger = logging.getLogger("soniq.worker")
+
+
+class Stopping:
+    """Whether, and until when, a worker is stopping.
+
+    :param timeout: seconds that running jobs have to finish
+    :param changed: called whenever something here changes
+    """
+
+    def __init__(self, timeout: float, changed: Callable[[], None]) -> None:
+        self._timeout = timeout
+        self._changed = changed
+        self._deadline: float | None = None
+        self._nudge = asyncio.Event()  # ends a pause
+        self.requested = False
+        self.at_once = False
+
+    def request(self) -> None:
+        """Stop; called a second time, at once."""
+        if self.requested:
+            self.at_once = True
+            logger.warning("stopping at once; running jobs are given back")
+        else:
+            self.requested = True
+            logger.info("stopping; running jobs have %g s to finish", self._timeout)
+        self._nudge.set()
+        self._changed()
+
+    def now(self) -> None:
+        """Stop at once, without a word."""
+        self.requested = self.at_once = True
+        self._nudge.set()
+
+    @property
+    def deadline(self) -> float:
+        """When a stopped worker must be gone, by the clock of the event loop; fixed when first asked for."""
+        if self._deadline is None:
+            self._deadline = asyncio.get_running_loop().time() + self._timeout
+        return self._deadline
+
+    @property
+    def out_of_time(self) -> bool:
+        """Whether nothing is waited for any more."""
+        return self.at_once or asyncio.get_running_loop().time() >= self.deadline
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, but not longer than until the worker is told to stop, or has to."""
+        if self.requested:
+            left = self.deadline - asyncio.get_running_loop().time()
+            seconds = min(seconds, max(left, 0.0))
+        self._nudge.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._nudge.wait()
+        except TimeoutError:
+            pass

@@ -1,0 +1,60 @@
+"""A worker's line to its storage: a thread of its own, and patience while the storage is away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from soniq.backend import StorageBackend
+from soniq.errors import BackendConflict, BackendUnavailable
+from soniq.slots import SlotThread
+from soniq.stopping import Stopping
+
+logger = logging.getLogger("soniq.worker")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+AWAY = (BackendUnavailable, BackendConflict)  # trying again is right
+FIRST_BACKOFF = 0.5  # seconds
+LONGEST_BACKOFF = 15.0
+
+
+class StorageLine:
+    """Makes calls one after the other, on a thread of their own if they block."""
+
+    def __init__(self, backend: StorageBackend, stopping: Stopping) -> None:
+        self._thread = SlotThread("soniq-database", backend.release) if backend.blocking else None
+        self._stopping = stopping
+        self.at_stake = 0  # outcomes that the call under way writes: worth waiting for, even to the end
+        self.doubtful = False  # whether the answer to a call was lost
+
+    async def call(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Make a call; while the storage is away, back off and try again.
+
+        :raises BackendUnavailable: it is away, and the worker has no more time to wait for it
+        :raises BackendConflict: the same
+        """
+        backoff = FIRST_BACKOFF
+        while True:
+            try:
+                if self._thread is None:
+                    return call(*args, **kwargs)
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._thread, lambda: call(*args, **kwargs))
+            except AWAY as error:
+                self.doubtful = True
+                if self._stopping.requested and (not self.at_stake or self._stopping.out_of_time):
+                    raise
+                pause = backoff * random.uniform(0.5, 1.0)
+                logger.warning("the storage is away, trying again in %.1f s: %s", pause, error)
+                await self._stopping.pause(pause)
+                backoff = min(backoff * 2, LONGEST_BACKOFF)
+
+    def close(self) -> None:
+        """End the thread; wait for it, unless it is stuck in a call."""
+        if self._thread is not None:
+            self._thread.shutdown(wait=not self._thread.busy)
