@@ -9,17 +9,16 @@ import asyncio
 import inspect
 import logging
 import time
-import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from soniq import transitions
 from soniq.arguments import clean_text, encode
 from soniq.environment import Environment
 from soniq.errors import InvalidArguments, InvalidJob, JobTimeout
+from soniq.failures import describe, summarize
 from soniq.hooks import Hook, Hooks, MetricsSink, await_hook, call_hooks, is_async
 from soniq.jobs import Claim, DeadLetterReason, JobContext, Snooze
 from soniq.registry import Registry
@@ -30,8 +29,6 @@ from soniq.task import Task
 from soniq.transitions import Change
 
 logger = logging.getLogger("soniq.worker")
-
-_OWN_CODE = str(Path(__file__).parent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,28 +305,6 @@ def _undecided(claim: Claim, error: BaseException) -> _Decided:
     logger.error("the attempt at job %s could not be judged", claim.job_id, exc_info=error)
     text = "the attempt ended in an error that could not be told; see the worker's log"
     return transitions.fail(claim, error=text, delay=60.0), text
-
-
-def describe(error: BaseException) -> str:
-    """The error with its traceback from the job's own code on, as text that can be stored."""
-    frames = error.__traceback__
-    while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OWN_CODE):
-        frames = frames.tb_next
-    try:
-        lines = traceback.format_exception(type(error), error, frames)
-        return clean_text("".join(lines).rstrip())
-    except BaseException:  # noqa: BLE001  # an exception's own methods may raise anything
-        return summarize(error)
-
-
-def summarize(error: BaseException) -> str:
-    """The error in one line."""
-    kind = type.__dict__["__name__"].__get__(type(error))  # a metaclass cannot interfere
-    try:
-        text = " ".join(str(error).split())
-    except BaseException:  # noqa: BLE001  # an exception's own methods may raise anything
-        return f"{kind} (its message cannot be read)"
-    return " ".join(clean_text(f"{kind}: {text}" if text else kind, limit=500).split())
 
 
 @dataclass(slots=True)

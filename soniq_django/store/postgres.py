@@ -29,139 +29,12 @@ import psycopg
 
 from soniq.jobs import Claim, JobStatus, NewJob
 from soniq.transitions import Change
+from soniq_django.store import sql
 from soniq_django.store.errors import translated
 from soniq_django.store.orm import OrmStatements
 
 MARKS = 100  # workers that one process may have had, before it forgets their marks
 FRONT_EVERY = 0.05  # seconds; bounds how long a job that sorts before the mark can wait
-
-# ruff: noqa: S608  # all that is put together here are constants of this module; values are parameters
-
-_COLUMNS = (
-    "id, job_name, queue, priority, status, args, args_hash, dedup_key, unique_key, attempts,"
-    " max_attempts, crashes, scheduled_at, created_at, updated_at, producer_id"
-)
-_NOW = "statement_timestamp()"
-_DUE = f"coalesce(%s::timestamptz, {_NOW} + %s * interval '1 second')"
-
-INSERT_ONE = f"""
-INSERT INTO soniq_jobs ({_COLUMNS})
-VALUES (%s, %s, %s, %s, 'queued', %s, NULL, NULL, NULL, 0, %s, 0, {_NOW}, {_NOW}, {_NOW}, %s)
-"""
-
-INSERT_MANY = f"""
-INSERT INTO soniq_jobs ({_COLUMNS})
-SELECT new.id, %s, %s, %s, 'queued', new.args, new.args_hash, new.dedup_key, new.unique_key, 0,
-       %s, 0, {_DUE}, {_NOW}, {_NOW}, %s
-FROM unnest(%s::uuid[], %s::jsonb[], %s::text[], %s::text[], %s::text[])
-     AS new (id, args, args_hash, dedup_key, unique_key)
-"""
-INSERT_FREE = f"{INSERT_MANY} ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL DO NOTHING"
-
-_TAKE = """
-UPDATE soniq_jobs
-SET status = 'processing', worker_id = %(worker)s, attempts = attempts + 1,
-    started_at = statement_timestamp(), updated_at = statement_timestamp()
-WHERE id = ANY(ARRAY({due}))
-RETURNING id::text, job_name, args, queue, priority, attempts, max_attempts, crashes,
-          scheduled_at, created_at
-"""
-
-# Behind the mark: one range of the claim index.
-_AFTER = """
-    SELECT id FROM soniq_jobs
-    WHERE status = 'queued' AND priority = %(known)s {filters}
-      AND (scheduled_at, id) > (%(scheduled_at)s, %(id)s)
-      AND scheduled_at <= statement_timestamp()
-    ORDER BY scheduled_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-"""
-
-# The priorities that queued jobs have, one probe of the index each. That of the mark is known, so no
-# probe has to walk over what was claimed there.
-_LEVELS = """
-    WITH RECURSIVE level (priority) AS (
-        SELECT coalesce(
-            (SELECT priority FROM soniq_jobs
-             WHERE status = 'queued' AND priority < %(known)s {queue}
-             ORDER BY priority LIMIT 1),
-            %(known)s::smallint)
-        UNION ALL
-        SELECT CASE WHEN level.priority < %(known)s THEN coalesce(
-            (SELECT priority FROM soniq_jobs
-             WHERE status = 'queued' {queue}
-               AND priority > level.priority AND priority < %(known)s
-             ORDER BY priority LIMIT 1),
-            %(known)s::smallint)
-        ELSE
-            (SELECT priority FROM soniq_jobs
-             WHERE status = 'queued' AND priority > level.priority {queue}
-             ORDER BY priority LIMIT 1)
-        END
-        FROM level WHERE level.priority IS NOT NULL
-    )
-"""
-
-# The same for several queues: the priorities of each.
-_LEVELS_OF_QUEUES = """
-    WITH RECURSIVE level (queue, priority) AS (
-        SELECT named.queue, (SELECT j.priority FROM soniq_jobs j
-                             WHERE j.status = 'queued' AND j.queue = named.queue
-                             ORDER BY j.priority LIMIT 1)
-        FROM unnest(%(queues)s::text[]) AS named (queue)
-        UNION ALL
-        SELECT level.queue, (SELECT j.priority FROM soniq_jobs j
-                             WHERE j.status = 'queued' AND j.queue = level.queue
-                               AND j.priority > level.priority
-                             ORDER BY j.priority LIMIT 1)
-        FROM level WHERE level.priority IS NOT NULL
-    )
-"""
-
-# From the front, level by level, until there are enough.
-_FRONT = """
-    {levels}
-    SELECT due.id FROM level CROSS JOIN LATERAL (
-        SELECT id FROM soniq_jobs
-        WHERE status = 'queued' AND priority = level.priority {filters}
-          AND scheduled_at <= statement_timestamp()
-        ORDER BY scheduled_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-    ) due
-    LIMIT %(limit)s
-"""
-
-# The same for several queues: each level gives its first, the best of all are taken.
-_FRONT_OF_QUEUES = """
-    {levels}
-    SELECT due.id FROM level CROSS JOIN LATERAL (
-        SELECT id, priority, scheduled_at FROM soniq_jobs
-        WHERE status = 'queued' AND priority = level.priority {filters}
-          AND scheduled_at <= statement_timestamp()
-        ORDER BY scheduled_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-    ) due
-    ORDER BY due.priority, due.scheduled_at, due.id LIMIT %(limit)s
-"""
-
-_NEXT_DUE = """
-    {levels}
-    SELECT extract(epoch FROM min(first.scheduled_at) - statement_timestamp())::float8
-    FROM level CROSS JOIN LATERAL (
-        SELECT scheduled_at FROM soniq_jobs
-        WHERE status = 'queued' AND priority = level.priority {filters}
-        ORDER BY scheduled_at LIMIT 1
-    ) first
-"""
-
-FINISH = f"""
-UPDATE soniq_jobs
-SET status = %(status)s, updated_at = {_NOW}, finished_at = {_NOW}, unique_key = NULL,
-    expires_at = {_NOW} + %(ttl)s * interval '1 second'
-WHERE id = ANY(%(ids)s::uuid[]) AND status = 'processing'
-  AND worker_id = %(worker)s AND attempts = %(attempt)s
-RETURNING id::text
-"""
-FINISH_WITH_RESULTS = FINISH.replace(
-    "unique_key = NULL,", "unique_key = NULL, result = %(results)s::jsonb -> id::text,"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +62,7 @@ class PostgresStatements(OrmStatements):
             return job.id
         with translated(self.alias), self.connection.cursor() as cursor:
             cursor.execute(
-                INSERT_ONE,
+                sql.INSERT_ONE,
                 (
                     job.id,
                     job.job_name,
@@ -203,7 +76,7 @@ class PostgresStatements(OrmStatements):
         return job.id
 
     def _insert(self, jobs: list[NewJob], *, free_keys_only: bool = False) -> None:
-        statement = INSERT_FREE if free_keys_only else INSERT_MANY
+        statement = sql.INSERT_FREE if free_keys_only else sql.INSERT_MANY
         with translated(self.alias), self.connection.cursor() as cursor:
             for shared, alike in groupby(jobs, key=_shared):
                 group = list(alike)
@@ -340,13 +213,13 @@ class _Asked:
 
     def front(self, mark: _Mark | None, limit: int) -> tuple[Any, dict[str, Any]]:
         """The statement that claims from the front."""
-        due = self._filtered(_FRONT if self.may_mark else _FRONT_OF_QUEUES)
+        due = self._filtered(sql.FRONT if self.may_mark else sql.FRONT_OF_QUEUES)
         known = -1 if mark is None or not self.may_mark else mark.priority
-        return _TAKE.format(due=due), {**self._parameters, "known": known, "limit": limit}
+        return sql.TAKE.format(due=due), {**self._parameters, "known": known, "limit": limit}
 
     def after(self, mark: _Mark) -> tuple[Any, dict[str, Any]]:
         """The statement that claims behind the mark."""
-        return _TAKE.format(due=self._filtered(_AFTER)), {
+        return sql.TAKE.format(due=self._filtered(sql.AFTER)), {
             **self._parameters,
             "known": mark.priority,
             "scheduled_at": mark.scheduled_at,
@@ -355,7 +228,7 @@ class _Asked:
 
     def next_due(self) -> tuple[Any, dict[str, Any]]:
         """The statement that says how long the first job waits."""
-        return self._filtered(_NEXT_DUE), {**self._parameters, "known": -1}
+        return self._filtered(sql.NEXT_DUE), {**self._parameters, "known": -1}
 
     def _filtered(self, statement: str) -> str:
         queue = "AND queue = %(queue)s" if self.queues is not None and self.may_mark else ""
@@ -364,7 +237,7 @@ class _Asked:
             filters += " AND job_name = ANY(%(names)s)"
         if self.skip_own:
             filters += " AND worker_id IS DISTINCT FROM %(worker)s"
-        levels = (_LEVELS if self.may_mark else _LEVELS_OF_QUEUES).format(queue=queue)
+        levels = (sql.LEVELS if self.may_mark else sql.LEVELS_OF_QUEUES).format(queue=queue)
         return statement.format(levels=levels, filters=filters)
 
     @property
@@ -401,10 +274,10 @@ class _Group:
             "attempt": self.attempt,
         }
         if not self.with_results:
-            return FINISH, parameters
+            return sql.FINISH, parameters
         pairs = zip(self.ids, self.results, strict=True)
         parameters["results"] = "{" + ",".join(f'"{key}":{text}' for key, text in pairs) + "}"
-        return FINISH_WITH_RESULTS, parameters
+        return sql.FINISH_WITH_RESULTS, parameters
 
 
 def _grouped(changes: Sequence[Change]) -> tuple[list[_Group], list[Change]]:
