@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
 from soniq.backend import StorageBackend
-from soniq.jobs import Claim, DeadLetterReason, JobStatus
+from soniq.jobs import Claim, DeadLetterReason, JobStatus, NewJob
 from soniq.testing.conformance.support import (
     PAYLOADS,
     Conformance,
@@ -58,6 +58,24 @@ class EnqueueConformance(Conformance):
         jobs.reverse()
 
         assert backend.enqueue(jobs) == [job.id for job in jobs]
+
+    def test_jobs_may_come_from_a_generator(self, backend: StorageBackend) -> None:
+        """Read once, stored in order."""
+        jobs = new_jobs(3)
+
+        assert backend.enqueue(job for job in jobs) == [job.id for job in jobs]
+
+    def test_a_generator_that_raises_leaves_nothing_stored(self, backend: StorageBackend) -> None:
+        """However far it came."""
+
+        def broken() -> Iterator[NewJob]:
+            yield from new_jobs(2500)
+            raise KeyError("the producer failed")
+
+        with pytest.raises(KeyError):
+            backend.enqueue(broken())
+
+        assert backend.queue_stats()["total"] == 0
 
     def test_enqueue_of_nothing_stores_nothing(self, backend: StorageBackend) -> None:
         """An empty batch is allowed."""

@@ -1,0 +1,114 @@
+"""What the hand-written SQL promises beyond the contract: its plans, and its place in the queue."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import connections, transaction
+
+from soniq.ids import uuid7
+from soniq.jobs import NewJob, WorkerInfo
+from soniq_django.backend import DjangoBackend
+from soniq_django.models import Job
+from soniq_django.store.postgres import FRONT_EVERY, _Asked, _Mark
+from tests.support.vendors import POSTGRES
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True, databases="__all__"),
+    pytest.mark.parametrize("alias", POSTGRES),
+]
+
+
+def new_jobs(count: int, **fields: Any) -> list[NewJob]:
+    usual = {"job_name": "work", "args_json": "{}", "queue": "default", "priority": 100}
+    return [NewJob(**{**usual, "id": str(uuid7()), "max_attempts": 1, **fields}) for _ in range(count)]
+
+
+def worker(backend: DjangoBackend) -> str:
+    info = WorkerInfo(id=str(uuid7()), hostname="host", pid=1, concurrency=1)
+    backend.register(info)
+    return info.id
+
+
+def plan(alias: str, statement: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    """All nodes of the plan of a statement."""
+    connection = connections[alias]
+    connection.ensure_connection()
+    with transaction.atomic(using=alias), psycopg.Cursor(connection.connection) as cursor:
+        cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
+        found = cursor.fetchone()[0]
+        transaction.set_rollback(True, using=alias)
+    nodes, waiting = (
+        [],
+        [entry["Plan"] for entry in (found if isinstance(found, list) else __import__("json").loads(found))],
+    )
+    while waiting:
+        node = waiting.pop()
+        nodes.append(node)
+        waiting += node.get("Plans", [])
+    return nodes
+
+
+@pytest.mark.parametrize("analyzed", [False, True], ids=["no statistics", "statistics"])
+@pytest.mark.parametrize("queues", [None, ("default",), ("default", "emails")], ids=str)
+@pytest.mark.parametrize("kind", ["front", "after"])
+def test_a_claim_walks_the_claim_index_and_sorts_nothing_but_its_answer(
+    alias: str, kind: str, queues: tuple[str, ...] | None, analyzed: bool
+) -> None:
+    """No scan of the table, whatever finished, delayed and waiting rows are in it."""
+    if kind == "after" and queues is not None and len(queues) > 1:
+        pytest.skip("several queues are always claimed from the front")
+    backend = DjangoBackend(alias, notify=False)
+    backend.enqueue(new_jobs(3000))
+    backend.enqueue(new_jobs(3000, delay=3600.0))
+    backend.enqueue(new_jobs(3000, queue="emails", priority=5))
+    Job.objects.using(alias).filter(queue="emails").update(status="done")
+    if analyzed:
+        with connections[alias].cursor() as cursor:
+            cursor.execute("ANALYZE soniq_jobs")
+    asked = _Asked(str(uuid7()), 100, queues, ("work", "other"), skip_own=False)
+    last = Job.objects.using(alias).filter(status="queued").order_by("id")[10]
+    mark = _Mark(100, last.scheduled_at, str(last.pk), time.monotonic())
+    statement = asked.front(mark, 100) if kind == "front" else asked.after(mark)
+
+    nodes = plan(alias, *statement)
+
+    scanned = [node for node in nodes if node.get("Relation Name") == "soniq_jobs"]
+    assert not [node for node in scanned if node["Node Type"] == "Seq Scan"]
+    indexes = {node.get("Index Name") for node in scanned if "Index Name" in node}
+    assert indexes <= {"soniq_jobs_claim", "soniq_jobs_claim_queue", "soniq_jobs_pkey"}
+    sorts = [node for node in nodes if "Sort" in node["Node Type"]]
+    assert len(sorts) == (1 if queues is not None and len(queues) > 1 else 0)
+
+
+def test_a_claim_goes_on_behind_its_mark_and_looks_to_the_front_in_time(alias: str) -> None:
+    """A job that sorts before the mark waits at most the promised 100 ms."""
+    backend = DjangoBackend(alias, notify=False)
+    mine = worker(backend)
+    backend.enqueue(new_jobs(2000))
+    backend.claim(worker_id=mine, limit=5)
+    [urgent] = backend.enqueue(new_jobs(1, priority=1))
+
+    enqueued = time.monotonic()
+    while urgent not in [claim.job_id for claim in backend.claim(worker_id=mine, limit=5)]:
+        assert time.monotonic() - enqueued < 2.0
+
+    assert FRONT_EVERY < 0.1
+    assert time.monotonic() - enqueued < 1.0  # generous: the machine may be busy
+
+
+def test_a_claim_that_finds_too_few_behind_its_mark_looks_to_the_front(alias: str) -> None:
+    """Fewer than asked for means that there are no more, so the worker may rest."""
+    backend = DjangoBackend(alias, notify=False)
+    mine = worker(backend)
+    backend.enqueue(new_jobs(10))
+    backend.claim(worker_id=mine, limit=5)
+    [early] = backend.enqueue(new_jobs(1, priority=1))
+
+    taken = [claim.job_id for claim in backend.claim(worker_id=mine, limit=9)]
+
+    assert early in taken
+    assert len(taken) == 6
