@@ -82,6 +82,15 @@ class StorageBackend(Protocol):
         """Await a blocking ``call`` in the way that suits this store."""
         ...
 
+    def check_can_work(self) -> None:
+        """Refuse to run a worker where it could not see what the caller sees.
+
+        Called on the thread on which :meth:`run` makes calls.
+
+        :raises ConfigurationError: says why, and what to do instead
+        """
+        return
+
     def subscribe(self, wake: Callable[[str | None], None]) -> Subscription:
         """Call ``wake`` with the queue's name whenever a job may have become claimable there.
 

@@ -41,10 +41,10 @@ class Burst:
         self._current: Claim | None = first
         self._since = time.monotonic()
         self._revoked = False
+        self._ends = self._since + LENGTH
 
     def __call__(self) -> None:
         """Run jobs until none is ready, the time is over, or the burst is revoked."""
-        ends = time.monotonic() + LENGTH
         claim: Claim | None = self._first
         while claim is not None and self._may_start():
             outcome = self._attempt(claim)
@@ -53,7 +53,7 @@ class Burst:
                     return  # the job was given up meanwhile; its late outcome is dropped
                 self._current = None
             self._deliver(outcome)
-            claim = self._taken() if time.monotonic() < ends else None
+            claim = self._taken() if not self.closed else None
 
     def _may_start(self) -> bool:
         with self._lock:
@@ -66,6 +66,11 @@ class Burst:
             if not self._revoked:
                 self._current = self._more()
             return self._current
+
+    @property
+    def closed(self) -> bool:
+        """Whether the job that runs is the last one."""
+        return time.monotonic() >= self._ends
 
     @property
     def current(self) -> tuple[Claim, float] | None:

@@ -10,6 +10,7 @@ import inspect
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
@@ -18,6 +19,7 @@ from soniq import transitions
 from soniq.arguments import clean_text, encode
 from soniq.environment import Environment
 from soniq.errors import InvalidArguments, InvalidJob, JobTimeout
+from soniq.exits import in_job
 from soniq.failures import describe, summarize
 from soniq.hooks import Hook, Hooks, MetricsSink, await_hook, call_hooks, is_async
 from soniq.jobs import Claim, DeadLetterReason, JobContext, Snooze
@@ -78,7 +80,13 @@ class Execution:
         return None if task is None else task.options.timeout_seconds(self._settings)
 
     def run_on_thread(self, claim: Claim) -> Outcome:
-        """Run a sync job on the calling thread, hooks included. Its timeout is the caller's to watch."""
+        """Run a sync job on the calling thread, hooks included. Its timeout is the caller's to watch.
+
+        In a context of its own: a language or time zone that the job activates ends with it.
+        """
+        return copy_context().run(self._run_on_thread, claim)
+
+    def _run_on_thread(self, claim: Claim) -> Outcome:
         started = self._clock()
         self._measure_start(claim)
         try:
@@ -105,6 +113,7 @@ class Execution:
 
     async def run(self, claim: Claim, slot: Slot) -> Outcome:
         """Run any job in ``slot``. Cancelling this gives the job back instead of failing it."""
+        in_job.set(True)
         started = self._clock()
         self._measure_start(claim)
         try:
@@ -137,9 +146,7 @@ class Execution:
         return self._outcome(claim, decided, started)
 
     def _outcome(self, claim: Claim, decided: _Decided, started: float) -> Outcome:
-        seconds = self._clock() - started
-        self._measure_end(claim, decided[0], seconds)
-        return Outcome(claim, decided[0], seconds, decided[1])
+        return Outcome(claim, decided[0], self._clock() - started, decided[1])
 
     def _prepare(self, claim: Claim, started: float) -> _Attempt | _Decided:
         """The attempt, ready to be made; or what becomes of a job that cannot even be called."""
@@ -212,7 +219,8 @@ class Execution:
             with self._environment.around_sync():
                 return call()
 
-        return _unwrap(await self._environment.submit(slot.thread, _carry(surrounded)))
+        call_there = partial(copy_context().run, _carry(surrounded))
+        return _unwrap(await self._environment.submit(slot.thread, call_there))
 
     async def _await_hooks(self, hooks: list[Hook], slot: Slot, *arguments: object) -> None:
         """Call hooks in order: async ones here, sync ones on the slot's thread, like sync jobs."""
@@ -287,14 +295,16 @@ class Execution:
             except BaseException:  # a sink must never decide about a job
                 logger.exception("the metrics sink failed; the job goes on")
 
-    def _measure_end(self, claim: Claim, change: Change, seconds: float) -> None:
+    def measure_end(self, outcome: Outcome) -> None:
+        """Tell the metrics sink of an attempt whose outcome counts."""
+        claim, change = outcome.claim, outcome.change
         if self._metrics is not None:
             try:
                 self._metrics.record_job_end(
                     job_name=claim.job_name,
                     queue=claim.queue,
                     status=change.verb,
-                    duration_s=seconds,
+                    duration_s=outcome.seconds,
                 )
             except BaseException:  # a sink must never decide about a job
                 logger.exception("the metrics sink failed; the job goes on")

@@ -37,14 +37,14 @@ class SlotPool:
     ) -> None:
         self._execution = execution
         self._pace = pace
-        self._deliver = deliver
+        self._record = deliver
         self._vacated = vacated
         self._free = [Slot(number, at_thread_exit) for number in range(concurrency, 0, -1)]
         self._ready: deque[Claim] = deque()  # claimed, not started; slot threads take from it, too
         self._running: dict[asyncio.Task[None], tuple[Claim | Burst, Slot]] = {}
         self._bursts: set[Burst] = set()
         self._open = True
-        self._abandoned = 0
+        self.left_behind = False  # whether code of a job may still be running somewhere
 
     @property
     def free(self) -> int:
@@ -84,6 +84,7 @@ class SlotPool:
     async def take_back_running(self) -> list[Claim]:
         """Cancel what runs; it is delivered as interrupted. What does not end is returned."""
         tasks = list(self._running)
+        self.left_behind = self.left_behind or bool(tasks)
         for task, (_, slot) in self._running.items():
             slot.interrupted = True
             task.cancel()
@@ -93,18 +94,17 @@ class SlotPool:
         for job, slot in self._running.values():
             claim = job.revoke() if isinstance(job, Burst) else job
             slot.abandon_if_busy()
-            self._abandoned += 1
+            self.left_behind = True
             if claim is not None:
                 stuck.append(claim)
         self._running.clear()
         return stuck
 
-    def close(self) -> int:
-        """End the threads; how many were abandoned to jobs that never gave them back."""
+    def close(self) -> None:
+        """End the threads of the slots."""
         for slot in self._free:
-            self._abandoned += slot.abandoned
+            self.left_behind = self.left_behind or slot.abandoned > 0
             slot.close()
-        return self._abandoned
 
     def _start(self, claim: Claim) -> None:
         slot = self._free.pop()
@@ -136,7 +136,8 @@ class SlotPool:
     async def _attend_burst(self, burst: Burst, slot: Slot) -> None:
         """Watch a burst of sync jobs; give up a job that overruns its timeout."""
         running = asyncio.ensure_future(self._execution.on_thread(slot, burst))
-        outcome = None
+        claim: Claim | None = None
+        outcome: Outcome | None = None
         try:
             while not running.done():
                 await asyncio.wait({running}, timeout=self._watch_for(burst))
@@ -148,7 +149,7 @@ class SlotPool:
                         outcome = await self._execution.overran(claim, slot, seconds)
                     break
         except asyncio.CancelledError:
-            claim = burst.revoke()
+            claim = claim or burst.revoke()
             slot.abandon_if_busy()
             if claim is not None:
                 outcome = Outcome(claim, transitions.interrupt(claim))
@@ -159,13 +160,17 @@ class SlotPool:
             self.feed()
             self._vacated()
 
+    def _deliver(self, outcome: Outcome) -> None:
+        self._execution.measure_end(outcome)
+        self._record(outcome)
+
     def _watch_for(self, burst: Burst) -> float | None:
-        """Seconds until the burst's present job can have overrun, at least a short while."""
-        current = burst.current
-        if current is None:
-            return WATCH_EVERY
+        """Seconds until a job of the burst can have overrun; None = never. At least a short while."""
+        closed, current = burst.closed, burst.current
+        if current is None or not closed:
+            return WATCH_EVERY  # another job may come, with a timeout of its own
         timeout = self._execution.timeout_of(current[0])
-        return WATCH_EVERY if timeout is None else max(timeout - current[1], WATCH_EVERY / 10)
+        return None if timeout is None else max(timeout - current[1], WATCH_EVERY / 10)
 
     def _overran(self, burst: Burst) -> bool:
         current = burst.current

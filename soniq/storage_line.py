@@ -24,11 +24,15 @@ LONGEST_BACKOFF = 15.0
 
 
 class StorageLine:
-    """Makes calls one after the other, on a thread of their own if they block."""
+    """Makes calls one after the other, on a thread of their own if they block.
 
-    def __init__(self, backend: StorageBackend, stopping: Stopping) -> None:
+    :param patience: seconds that one call waits for a storage that is away; None = for ever
+    """
+
+    def __init__(self, backend: StorageBackend, stopping: Stopping, *, patience: float | None = None) -> None:
         self._thread = SlotThread("soniq-database", backend.release) if backend.blocking else None
         self._stopping = stopping
+        self._patience = float("inf") if patience is None else patience
         self.at_stake = 0  # outcomes that the call under way writes: worth waiting for, even to the end
         self.doubtful = False  # whether the answer to a call was lost
 
@@ -39,20 +43,26 @@ class StorageLine:
         :raises BackendConflict: the same
         """
         backoff = FIRST_BACKOFF
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._patience
         while True:
             try:
                 if self._thread is None:
                     return call(*args, **kwargs)
-                loop = asyncio.get_running_loop()
                 return await loop.run_in_executor(self._thread, lambda: call(*args, **kwargs))
             except AWAY as error:
                 self.doubtful = True
-                if self._stopping.requested and (not self.at_stake or self._stopping.out_of_time):
+                if self._out_of_time(until):
                     raise
                 pause = backoff * random.uniform(0.5, 1.0)
                 logger.warning("the storage is away, trying again in %.1f s: %s", pause, error)
                 await self._stopping.pause(pause)
                 backoff = min(backoff * 2, LONGEST_BACKOFF)
+
+    def _out_of_time(self, until: float) -> bool:
+        if not self._stopping.requested:
+            return asyncio.get_running_loop().time() >= until
+        return not self.at_stake or self._stopping.out_of_time
 
     def close(self) -> None:
         """End the thread; wait for it, unless it is stuck in a call."""

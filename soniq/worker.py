@@ -30,6 +30,7 @@ from soniq import maintenance, transitions
 from soniq.backend import Silence, StorageBackend, Subscription
 from soniq.errors import BackendError
 from soniq.execution import Execution, Outcome
+from soniq.exits import contained_exits
 from soniq.heartbeat import Heart
 from soniq.jobs import Claim, WorkerInfo
 from soniq.outcomes import exchange, log_outcome
@@ -43,6 +44,7 @@ from soniq.storage_line import AWAY, StorageLine
 logger = logging.getLogger("soniq.worker")
 
 FIRST_PAUSE = 0.05  # seconds; an idle worker doubles its pause up to poll_interval
+DRAIN_PATIENCE = 30.0  # seconds that a drain waits for a storage that is away
 LONGEST_PAUSE_UNTOLD = 1.0  # seconds between two looks at a store that wakes nobody
 
 
@@ -82,7 +84,8 @@ class Worker:
         )
         self._wake = asyncio.Event()
         self._stopping = Stopping(settings.shutdown_timeout, changed=self._wake.set)
-        self._storage = StorageLine(backend, self._stopping)
+        patience = DRAIN_PATIENCE if run_once else None
+        self._storage = StorageLine(backend, self._stopping, patience=patience)
         self._pace = Pace(enabled=prefetch)
         self._slots = SlotPool(
             concurrency,
@@ -100,13 +103,17 @@ class Worker:
         self._hungry = True  # whether a claim may find something
         self._pause = FIRST_PAUSE
         self.processed = 0
-        self.abandoned_threads = 0
 
     # -- from outside
 
     def stop(self) -> None:
         """Finish the running jobs, then leave. Called a second time: leave them and go at once."""
         self._stopping.request()
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether code of a job that was given up may still be running, in a thread or a task."""
+        return self._slots.left_behind
 
     @property
     def listening(self) -> bool:
@@ -121,16 +128,16 @@ class Worker:
         """
         self._loop = asyncio.get_running_loop()
         heart = Heart(self._backend, self.info, self._settings.heartbeat_interval)
-        with self._signals(handle_signals):
+        with self._signals(handle_signals), contained_exits():
             sweeper: asyncio.Task[None] | None = None
             try:
                 if not await self._registered():
                     return False
                 heart.start()
-                self._subscription = self._backend.subscribe(self._hinted)
                 if self._run_once:
                     await self._sweep_once()
                 else:
+                    self._subscription = self._backend.subscribe(self._hinted)
                     sweeper = asyncio.create_task(self._sweep())
                 await self._pump()
             finally:
@@ -346,9 +353,10 @@ class Worker:
         except BackendError as error:
             logger.warning("leaving without a word to the storage, others will rescue: %s", error)
         finally:
-            self._subscription.close()
+            if not self._run_once:
+                await asyncio.to_thread(self._subscription.close)
             heart.stop()
-            self.abandoned_threads = self._slots.close()
+            self._slots.close()
             self._storage.close()
 
     @contextmanager
@@ -367,7 +375,7 @@ class Worker:
         finally:
             for number, handler in previous.items():
                 loop.remove_signal_handler(number)
-                signal.signal(number, handler)
+                signal.signal(number, handler or signal.SIG_DFL)
 
     # -- the storage
 

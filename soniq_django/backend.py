@@ -8,6 +8,7 @@ from typing import ParamSpec, TypeVar
 from asgiref.sync import sync_to_async
 from django.db import connections
 
+from soniq.errors import ConfigurationError
 from soniq_django.store.dead_letters import DeadLetterTable
 from soniq_django.store.reading import JobTable
 from soniq_django.store.workers import WorkerTable
@@ -36,6 +37,15 @@ class DjangoBackend(JobTable, WorkerTable, DeadLetterTable):
 
     def setup(self) -> None:
         """Nothing to do: ``manage.py migrate`` makes the tables."""
+
+    def check_can_work(self) -> None:
+        """Workers have connections of their own, which do not see an open transaction's jobs."""
+        if self.connection.in_atomic_block:
+            raise ConfigurationError(
+                f"a worker cannot run inside a transaction of {self.alias!r} (a TestCase, the db fixture): "
+                "it would not see its jobs; in tests use an app in memory (the fixtures soniq_app and "
+                "run_jobs, or soniq.testing.make_app), or a TransactionTestCase"
+            )
 
     def close(self) -> None:
         """Nothing to do: connections belong to Django and to the threads that opened them."""

@@ -29,7 +29,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 CHANNEL = "soniq_jobs"
 PROBE_EVERY = 30.0  # seconds
 PROBE_TIMEOUT = 5.0
-LOOK_UP = 0.5  # seconds until a wait notices that the listener was closed
+LOOK_UP = 0.2  # seconds until a wait notices that the listener was closed
 LONGEST_BACKOFF = 15.0
 
 logger = logging.getLogger("soniq.notify")
@@ -61,6 +61,8 @@ def hint_after_commit(alias: str, queue: str) -> None:
     only by enqueues that would be rolled back with it.
     """
     connection = connections[alias]
+    if not connection.in_atomic_block and not connection.get_autocommit():
+        return  # a transaction by hand: nobody tells us of its commit; the poll finds the job
     hint = _pending(connection) if connection.in_atomic_block else None
     if hint is None:
         hint = Hint(alias)

@@ -24,7 +24,8 @@ def translated(alias: str, inner: AbstractContextManager[object] | None = None) 
     :raises BackendConflict: it gave up the transaction; doing it again may work
     """
     try:
-        with inner or nullcontext():
+        # What is said in SQL speaks to the driver itself, and gets the driver's own errors.
+        with connections[alias].wrap_database_errors, inner or nullcontext():
             yield
     except (OperationalError, InterfaceError) as error:
         _drop_if_broken(alias)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -27,6 +28,7 @@ from typing import Any, cast
 
 import psycopg
 
+from soniq.errors import BackendUnavailable
 from soniq.jobs import Claim, JobStatus, NewJob
 from soniq.transitions import Change
 from soniq_django.store import sql
@@ -108,8 +110,7 @@ class PostgresStatements(OrmStatements):
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         """See :class:`soniq.backend.StorageBackend`."""
-        with self.transaction():
-            return self._record(changes, None)[0]
+        return self._recorded(changes, None)[0]
 
     def exchange(
         self,
@@ -127,8 +128,22 @@ class PostgresStatements(OrmStatements):
             with translated(self.alias):
                 self.connection.ensure_connection()
                 return [], self._claim(asked)
+        return self._recorded(changes, asked)
+
+    def _recorded(self, changes: Sequence[Change], asked: _Asked | None) -> tuple[list[bool], list[Claim]]:
+        """Write the changes and claim, in one transaction; as a pipeline if nothing goes wrong.
+
+        A pipeline hides which of its statements failed, and why. So what failed is done again, statement
+        by statement, and fails with the error that tells.
+        """
+        try:
+            with self.transaction():
+                return self._record(changes, asked, pipelined=psycopg.Pipeline.is_supported())
+        except BackendUnavailable as error:
+            if not _was_aborted(error):
+                raise
         with self.transaction():
-            return self._record(changes, asked)
+            return self._record(changes, asked, pipelined=False)
 
     def next_due(
         self, *, queues: Collection[str] | None = None, names: Collection[str] | None = None
@@ -144,14 +159,16 @@ class PostgresStatements(OrmStatements):
             found = cursor.execute(*asked.next_due()).fetchone()
         return None if found is None else cast("float | None", found[0])
 
-    def _record(self, changes: Sequence[Change], asked: _Asked | None) -> tuple[list[bool], list[Claim]]:
-        """Write the changes and, in the same pipeline, claim. Runs in a transaction."""
+    def _record(
+        self, changes: Sequence[Change], asked: _Asked | None, *, pipelined: bool
+    ) -> tuple[list[bool], list[Claim]]:
+        """Write the changes, then claim. Runs in a transaction."""
         groups, others = _grouped(changes)
         written: set[str] = set()
         rare = dict(zip(map(id, others), super().apply(others), strict=True)) if others else {}
         session = cast("psycopg.Connection[Any]", self.connection.connection)
         cursors = []
-        with session.pipeline():
+        with session.pipeline() if pipelined else nullcontext():
             for group in groups:
                 cursor = psycopg.Cursor(session)
                 cursor.execute(*group.statement())
@@ -322,6 +339,14 @@ def _claim_of(row: Sequence[Any], worker_id: str) -> Claim:
 
 def _in_order(claim: Claim) -> tuple[int, datetime, str]:
     return claim.priority, claim.scheduled_at, claim.job_id
+
+
+def _was_aborted(error: BaseException) -> bool:
+    """Whether the error only says that another statement of the pipeline had failed."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, psycopg.errors.PipelineAborted):
+        cause = cause.__cause__
+    return cause is not None
 
 
 def _shared(job: NewJob) -> tuple[Any, ...]:

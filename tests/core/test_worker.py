@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from contextvars import ContextVar
 
 import pytest
 
@@ -492,7 +493,7 @@ async def test_a_late_result_of_a_job_given_back_is_dropped(app, start):
     running.worker.stop()
     running.worker.stop()
     await running.stopped()
-    assert running.worker.abandoned_threads == 1
+    assert running.worker.left_behind
     await app.run_worker(run_once=True)
     go.set()
     await is_set(left)
@@ -621,6 +622,151 @@ async def test_a_worker_outlives_a_store_that_is_away(faulty, start):
         await until(faulty, job_id, "done")
     assert sorted(seen) == [0, 1, 2, 3, 4, 5]
     assert all([(await faulty.get_job(job_id))["attempts"] == 1 for job_id in ids])
+
+
+async def test_a_slow_job_behind_quick_ones_still_times_out(make, start):
+    """The timeout that counts is that of the job that runs, not of the one its burst began with."""
+    app = make(max_retries=0)
+    proceed = threading.Event()
+
+    @app.job
+    def quick() -> None:
+        pass
+
+    @app.job(timeout=0.2)
+    def slow() -> None:
+        proceed.wait(10)
+
+    await app.enqueue_many(quick, [{}] * 60)
+    job_id = await app.enqueue(slow)
+    try:
+        start(app, concurrency=1)
+
+        async def is_dead() -> bool:
+            return await app.dead_letter.get_dead_letter_job(job_id) is not None
+
+        await wait_until(is_dead, timeout=5)
+    finally:
+        proceed.set()
+    letter = await app.dead_letter.get_dead_letter_job(job_id)
+    assert letter.dead_letter_reason == "timeout"
+
+
+async def test_a_stop_during_the_error_hook_of_a_timeout_leaves_nothing_processing(make, start):
+    """The job was given up, its outcome not decided yet: it is given back."""
+    app = make(max_retries=0, shutdown_timeout=0.05)
+    in_hook, proceed = threading.Event(), threading.Event()
+
+    @app.on_error
+    def hook(*about: object) -> None:
+        in_hook.set()
+        proceed.wait(10)
+
+    @app.job(timeout=0.1)
+    def slow() -> None:
+        proceed.wait(10)
+
+    job_id = await app.enqueue(slow)
+    running = start(app, concurrency=1)
+    try:
+        await wait_until(in_hook.is_set)
+        running.worker.stop()
+        await running.stopped()
+    finally:
+        proceed.set()
+
+    assert (await app.get_job(job_id))["status"] == "queued"
+
+
+async def test_an_attempt_is_measured_once_whatever_its_thread_does_later(make):
+    """A job that timed out and then returned after all ended once."""
+    ends = []
+
+    class Sink:
+        def record_job_start(self, **about: object) -> None:
+            pass
+
+        def record_job_end(self, *, status: str, **about: object) -> None:
+            ends.append(status)
+
+    app = make(max_retries=0, metrics_sink=Sink())
+    proceed, returned = threading.Event(), threading.Event()
+
+    @app.job(timeout=0.1)
+    def slow() -> None:
+        proceed.wait(10)
+        returned.set()
+
+    await app.enqueue(slow)
+    await app.run_worker(run_once=True)
+    proceed.set()
+    await wait_until(returned.is_set)
+
+    assert ends == ["bury"]
+
+
+@pytest.mark.parametrize("leave", [SystemExit, KeyboardInterrupt])
+async def test_a_subtask_that_exits_fails_its_job_and_not_the_worker(make, leave):
+    """asyncio would end the loop with it."""
+    app = make(max_retries=0)
+
+    async def sub() -> None:
+        raise leave(3)
+
+    @app.job
+    async def work() -> None:
+        await asyncio.create_task(sub())
+
+    @app.job
+    async def other() -> None:
+        pass
+
+    job_id = await app.enqueue(work)
+    after = await app.enqueue(other)
+    await app.run_worker(run_once=True)
+
+    letter = await app.dead_letter.get_dead_letter_job(job_id)
+    assert leave.__name__ in letter.last_error
+    assert await status(app, after) == "done"
+    assert asyncio.get_running_loop().get_task_factory() is None
+
+
+async def test_what_a_sync_job_sets_in_its_context_ends_with_it(make):
+    """As it does for async jobs."""
+    app = make()
+    language = ContextVar("language", default="en")
+    seen = []
+
+    @app.job
+    def work() -> None:
+        seen.append(language.get())
+        language.set("de")
+
+    await app.enqueue_many(work, [{}] * 2)
+    await app.run_worker(run_once=True)
+
+    assert seen == ["en", "en"]
+
+
+async def test_what_middleware_sets_reaches_a_sync_job(make):
+    """The context travels to the thread."""
+    app = make()
+    tenant = ContextVar("tenant", default=None)
+    seen = []
+
+    @app.middleware
+    async def set_tenant(ctx: JobContext, call_next: object) -> object:
+        tenant.set("acme")
+        return await call_next()
+
+    @app.job
+    def work() -> None:
+        seen.append(tenant.get())
+
+    await app.enqueue(work)
+    await app.run_worker(run_once=True)
+
+    assert seen == ["acme"]
 
 
 async def test_a_claim_whose_answer_was_lost_is_run_all_the_same(faulty, start):

@@ -7,11 +7,18 @@ from typing import Any
 
 import psycopg
 import pytest
+from asgiref.sync import sync_to_async
 from django.db import connections, transaction
 
+from soniq import Soniq
+from soniq.execution import Outcome
 from soniq.ids import uuid7
 from soniq.jobs import NewJob, WorkerInfo
+from soniq.outcomes import exchange
+from soniq.testing import wait_until
+from soniq.transitions import succeed
 from soniq_django.backend import DjangoBackend
+from soniq_django.connections import DjangoEnvironment
 from soniq_django.models import Job
 from soniq_django.store.postgres import FRONT_EVERY, _Asked, _Mark
 from tests.support.vendors import POSTGRES
@@ -112,3 +119,66 @@ def test_a_claim_that_finds_too_few_behind_its_mark_looks_to_the_front(alias: st
 
     assert early in taken
     assert len(taken) == 6
+
+
+def test_one_outcome_that_the_database_refuses_does_not_hold_up_the_others(alias: str) -> None:
+    """In a pipeline, too, the error is that of the statement that failed, and the batch is done singly."""
+    backend = DjangoBackend(alias, notify=False)
+    mine = worker(backend)
+    backend.enqueue(new_jobs(2, max_attempts=2))
+    good, bad = backend.claim(worker_id=mine, limit=2)
+    outcomes = [
+        Outcome(good, succeed(good, result_json="1", ttl=60)),
+        Outcome(bad, succeed(bad, result_json='"\\u0000"', ttl=60)),
+    ]
+
+    answers, _ = exchange(backend, outcomes, worker_id=mine, limit=5)
+
+    assert answers == [True, True]
+    assert backend.get_job(good.job_id).status == "done"
+    refused = backend.get_job(bad.job_id)
+    assert refused.status == "queued"
+    assert "could not be stored" in refused.last_error
+
+
+@pytest.mark.parametrize("when", ["idle", "running"])
+async def test_a_terminated_connection_ends_neither_worker_nor_job(app: Soniq, alias: str, when: str) -> None:
+    """Every session of the database is cut; the worker connects again, and nothing runs twice."""
+    patient = Soniq(backend=DjangoBackend(alias), environment=DjangoEnvironment(), poll_interval=0.1)
+    runs = []
+    proceed = asyncio.Event()
+
+    @patient.job(max_retries=0)
+    async def work() -> None:
+        runs.append(1)
+        await proceed.wait()
+
+    one = patient.worker(concurrency=1)
+    running = asyncio.create_task(one.run())
+    try:
+        await wait_until(lambda: one.listening, timeout=10)
+        if when == "running":
+            job_id = await patient.enqueue(work)
+            await wait_until(lambda: runs, timeout=10)
+        await sync_to_async(_terminate_all)(alias)
+        if when == "idle":
+            job_id = await patient.enqueue(work)
+        proceed.set()
+
+        async def is_done() -> bool:
+            return (await patient.get_job(job_id))["status"] == "done"
+
+        await wait_until(is_done, timeout=20)
+        assert runs == [1]
+    finally:
+        one.stop()
+        await running
+        await sync_to_async(connections.close_all)()
+
+
+def _terminate_all(alias: str) -> None:
+    with connections[alias].cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )

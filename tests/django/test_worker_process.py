@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from soniq import Soniq
-from tests.yard.jobs import await_for, fail, noop, wait_for
+from tests.yard.jobs import await_for, fail, in_default_executor, noop, swallow, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -103,6 +103,22 @@ def test_what_does_not_finish_in_time_is_given_back(app: Soniq, start, tmp_path:
 
     job_row = app.backend.get_job(held)
     assert (job_row.status, job_row.attempts) == ("queued", 0), output
+
+
+@pytest.mark.parametrize("job", [swallow, in_default_executor], ids=["swallows", "to_thread"])
+def test_a_job_that_cannot_be_ended_does_not_keep_the_process(app: Soniq, start, tmp_path: Path, job) -> None:
+    """One that swallows its cancellation, or sits in a thread of asyncio's."""
+    started = tmp_path / "started"
+    held = job.enqueue(started=str(started))
+    process = start()
+    until(started.exists, process)
+
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=10)
+
+    assert process.returncode == 0, output
+    row = app.backend.get_job(held)
+    assert (row.status, row.attempts) == ("queued", 0), output
 
 
 def test_a_second_signal_leaves_at_once(app: Soniq, start, tmp_path: Path) -> None:

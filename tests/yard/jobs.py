@@ -2,6 +2,7 @@
 # ruff: noqa: ASYNC240, ASYNC110  # they talk to another process, by files
 
 import asyncio
+import contextlib
 import time
 from pathlib import Path
 
@@ -49,3 +50,25 @@ async def await_for(started: str, proceed: str) -> None:
 @soniq.job(name="yard.fail", max_retries=0)
 def fail(message: str) -> None:
     raise ValueError(message)
+
+
+@soniq.job(name="yard.swallow", max_retries=0)
+async def swallow(started: str) -> None:
+    """Goes on for a minute, whoever cancels it."""
+    Path(started).touch()
+    ends = time.monotonic() + 60
+    while time.monotonic() < ends:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(1)
+
+
+@soniq.job(name="yard.in_default_executor", max_retries=0)
+async def in_default_executor(started: str) -> None:
+    """Sits in a thread that nobody can stop."""
+    Path(started).touch()
+    await asyncio.to_thread(time.sleep, 60)
+
+
+@soniq.job(name="yard.overrun", max_retries=0, timeout=0.1)
+def overrun() -> None:
+    time.sleep(1)

@@ -30,6 +30,13 @@ class Command(BaseCommand):
         "with 0; a second one gives them back and exits at once."
     )
 
+    is_program = False  # whether manage.py was started to run this command, and nothing else
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """Called by manage.py; other programs use call_command, and go on afterwards."""
+        self.is_program = True
+        super().run_from_argv(argv)
+
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options; their defaults come from settings.SONIQ."""
         parser.add_argument(
@@ -59,6 +66,10 @@ class Command(BaseCommand):
         """Run one worker, or a supervisor of several."""
         app = current_app()
         log_to_console(options["verbosity"], self.stderr)
+        try:
+            app.backend.check_can_work()
+        except ConfigurationError as error:
+            raise CommandError(str(error)) from None
         processes = _processes(options["processes"])
         if processes > 1 and SUPERVISED not in os.environ:
             _checked_worker(app, options)
@@ -80,25 +91,28 @@ class Command(BaseCommand):
         with Progress(shown=watched) as progress:
             worker = _checked_worker(app, options, progress.count)
             if options["run_once"]:
-                progress.expect(lambda: app.backend.count_due(queues=worker.info.queues))
+                progress.expect(
+                    lambda: app.backend.count_due(queues=worker.info.queues, names=tuple(app.registry))
+                )
             elif talks:
                 self.stdout.write(banner(app, worker))
                 self.stdout.flush()
             connections.close_all()  # from here on the worker's own threads talk to the database
-            asyncio.run(_run(worker))
+            asyncio.run(self.run_worker(worker, talks=talks))
+
+    async def run_worker(self, worker: Worker, *, talks: bool) -> None:
+        """Run it until it has stopped; as a program, end there if code of a job cannot be ended."""
+        loop = asyncio.get_running_loop()
+        stop_with_supervisor(lambda: loop.call_soon_threadsafe(worker.stop))
+        await worker.run(handle_signals=True)
         if talks:
             self.stdout.write(f"Stopped after {worker.processed} {_jobs(worker.processed)}.")
         self.stdout.flush()
-        if worker.abandoned_threads:
-            # A thread that its job never gave back cannot be stopped; it ends with the process.
+        if worker.left_behind and self.is_program:
+            # A thread cannot be stopped, and a task that swallows its cancellation neither. Both would
+            # keep the process, and run beside whoever gets their job next.
             logging.shutdown()
             os._exit(0)
-
-
-async def _run(worker: Worker) -> None:
-    loop = asyncio.get_running_loop()
-    stop_with_supervisor(lambda: loop.call_soon_threadsafe(worker.stop))
-    await worker.run(handle_signals=True)
 
 
 def _checked_worker(
