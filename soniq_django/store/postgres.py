@@ -169,6 +169,8 @@ class PostgresStatements(OrmStatements):
         session = cast("psycopg.Connection[Any]", self.connection.connection)
         cursors = []
         with session.pipeline() if pipelined else nullcontext():
+            if asked is not None:
+                psycopg.Cursor(session).execute(sql.PLANNER)
             for group in groups:
                 cursor = psycopg.Cursor(session)
                 cursor.execute(*group.statement())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -20,6 +21,7 @@ from soniq.transitions import succeed
 from soniq_django.backend import DjangoBackend
 from soniq_django.connections import DjangoEnvironment
 from soniq_django.models import Job
+from soniq_django.store import sql
 from soniq_django.store.postgres import FRONT_EVERY, _Asked, _Mark
 from tests.support.vendors import POSTGRES
 
@@ -45,13 +47,12 @@ def plan(alias: str, statement: str, parameters: dict[str, Any]) -> list[dict[st
     connection = connections[alias]
     connection.ensure_connection()
     with transaction.atomic(using=alias), psycopg.Cursor(connection.connection) as cursor:
+        cursor.execute(sql.PLANNER)
         cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
         found = cursor.fetchone()[0]
         transaction.set_rollback(True, using=alias)
-    nodes, waiting = (
-        [],
-        [entry["Plan"] for entry in (found if isinstance(found, list) else __import__("json").loads(found))],
-    )
+    nodes = []
+    waiting = [entry["Plan"] for entry in found]
     while waiting:
         node = waiting.pop()
         nodes.append(node)
