@@ -11,11 +11,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from soniq.errors import InvalidArguments, SoniqError
-from soniq.settings import MAX_PRIORITY, check_queue
+from soniq.settings import MAX_ATTEMPTS, MAX_PRIORITY, check_queue
 from soniq_django.admin.formatting import as_json
 from soniq_django.models import DeadLetterJob
-
-MOST_ATTEMPTS = 32_767
 
 
 class ReplayForm(forms.Form):
@@ -35,9 +33,7 @@ class ReplayForm(forms.Form):
         max_value=MAX_PRIORITY,
         help_text=gettext_lazy("Lower runs first."),
     )
-    max_attempts = forms.IntegerField(
-        label=gettext_lazy("Max attempts"), min_value=1, max_value=MOST_ATTEMPTS
-    )
+    max_attempts = forms.IntegerField(label=gettext_lazy("Max attempts"), min_value=1, max_value=MAX_ATTEMPTS)
 
     @classmethod
     def of(cls, letter: DeadLetterJob, data: Any = None) -> ReplayForm:
