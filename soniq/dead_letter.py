@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
 
@@ -20,6 +21,14 @@ from soniq.settings import MAX_ATTEMPTS, MAX_SECONDS, is_count
 MAX_TAG = 255
 MAX_TAGS_BYTES = 65_536
 _FORMULA = re.compile(r"\s*[=+\-@]|[\t\r\n]")
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """What a replay came to."""
+
+    job_id: str
+    enqueued: bool  # False: nothing was written, the job of this id is live and holds the unique key
 
 
 class ReplayMaker(Protocol):
@@ -78,12 +87,15 @@ class DeadLetterService:
     ) -> str:
         """Enqueue the job anew and return the new job's id. The dead letter stays, as the audit trail.
 
+        While a live job holds the new one's unique key, nothing is enqueued: the id is the holder's, as
+        that of an enqueue would be. :meth:`replay_now` tells the two apart.
+
         :param reset_attempts: all its attempts again; False: one more attempt only
         :param new_args: instead of the ones it died with; checked against the job's signature
         :raises DeadLetterNotFound: there is no such dead letter
         :raises InvalidArguments: the arguments do not fit or cannot be stored; nothing was written
         """
-        return await self._run(
+        replay = await self._run(
             self.replay_now,
             job_id,
             reset_attempts=reset_attempts,
@@ -92,6 +104,7 @@ class DeadLetterService:
             new_priority=new_priority,
             new_args=new_args,
         )
+        return replay.job_id
 
     def replay_now(
         self,
@@ -102,8 +115,8 @@ class DeadLetterService:
         new_queue: str | None = None,
         new_priority: int | None = None,
         new_args: Mapping[str, Any] | None = None,
-    ) -> str:
-        """:meth:`replay` on the calling thread, within its transaction."""
+    ) -> Replay:
+        """:meth:`replay` on the calling thread, within its transaction; says whether a job was enqueued."""
         self._ready()
         letter = self._get(job_id)
         if letter is None:
@@ -115,7 +128,7 @@ class DeadLetterService:
         new_id = self._backend.replay_dead_letter(job_id, job)
         if new_id is None:
             raise DeadLetterNotFound(job_id)
-        return new_id
+        return Replay(new_id, enqueued=new_id == job.id)
 
     async def bulk_replay(
         self,

@@ -11,7 +11,6 @@
     ├── InvalidArguments            arguments do not fit the job, or cannot be stored
     │   └── PayloadTooLarge         ... because they are over the size limit
     ├── JobTimeout                  what is recorded for a job that overran its timeout
-    ├── JobCancelled                what is recorded for a job that was cancelled
     ├── DeadLetterNotFound          there is no dead letter with that id
     ├── AppClosed                   the Soniq object was closed
     └── BackendError
@@ -117,12 +116,6 @@ class JobTimeout(SoniqError):
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         super().__init__(f"the job ran longer than its timeout of {seconds:g} s")
-
-
-class JobCancelled(SoniqError):
-    """A job was cancelled before it ran."""
-
-    code = "cancelled"
 
 
 class DeadLetterNotFound(SoniqError):

@@ -28,7 +28,6 @@ class SlotThread(Executor):
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._pending = 0
-        self.submitted = 0  # calls so far
         self._lock = threading.Lock()
 
     @property
@@ -55,7 +54,6 @@ class SlotThread(Executor):
 
         with self._lock:
             self._pending += 1
-            self.submitted += 1
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()

@@ -49,7 +49,7 @@ def _text(database_url: object) -> str | None:
     if database_url is None:
         return None
     try:
-        return os.fsdecode(os.fspath(database_url))  # type: ignore[call-overload]
+        return os.fsdecode(os.fspath(database_url))  # type: ignore[call-overload]  # TypeError is the check
     except TypeError:
         raise ConfigurationError(f"database_url is {database_url!r}: give a text or a path") from None
 

@@ -17,9 +17,11 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from soniq.dead_letter import Replay
 from soniq.errors import DeadLetterNotFound, SoniqError
 from soniq_django.admin import formatting
 from soniq_django.admin.database import database
@@ -33,6 +35,10 @@ from soniq_django.models import DeadLetterJob, Job
 
 ERROR_TAIL = 2000  # characters of an error that a list reads; it shows the last line of them
 REFUSALS = 10  # that are told one by one
+
+
+class OvertakenError(Exception):
+    """The dead letter was replayed by somebody else since the user looked at it."""
 
 
 @admin.register(DeadLetterJob)
@@ -140,14 +146,17 @@ class DeadLetterAdmin(TableAdmin):
     def replay_selected(self, request: HttpRequest, queryset: QuerySet[DeadLetterJob]) -> None:
         """Enqueue each anew. One that is refused is named, and the others go on."""
         replayed = 0
-        refused: list[tuple[DeadLetterJob, SoniqError]] = []
+        refused: list[tuple[DeadLetterJob, str]] = []
         for letter in list(queryset.only("pk", "job_name")):
             try:
-                self._replay(request, letter)
+                replay = self._replay(request, letter)
             except SoniqError as error:
-                refused.append((letter, error))
+                refused.append((letter, str(error)))
             else:
-                replayed += 1
+                if replay.enqueued:
+                    replayed += 1
+                else:
+                    refused.append((letter, _held(replay.job_id)))
         self._report(request, replayed, refused)
 
     def replay_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -160,26 +169,50 @@ class DeadLetterAdmin(TableAdmin):
         form = ReplayForm.of(letter, request.POST if request.method == "POST" else None)
         if form.is_valid():
             try:
-                job_id = self._replay(request, letter, **_options(form))
+                replay = self._replay(request, letter, seen=letter.resurrection_count, **_options(form))
             except DeadLetterNotFound:
                 return self.gone(request, object_id)
+            except OvertakenError:
+                letter.refresh_from_db(fields=["resurrection_count"])
+                form.refuse_as_overtaken()
             except SoniqError as error:
                 form.refuse(error)
             else:
-                return self._replayed(request, letter, job_id)
+                return self._replayed(request, letter, replay)
         return self._form_page(request, letter, form)
 
-    def _replay(self, request: HttpRequest, letter: DeadLetterJob, **options: Any) -> str:
-        """Replay one, on the record: either both are written or neither is."""
-        with transaction.atomic(using=database()):
-            job_id = current_app().dead_letter.replay_now(str(letter.pk), **options)
-            note(request, [letter], gettext("Replayed as job %(id)s.") % {"id": job_id})
-        return job_id
+    def _replay(
+        self, request: HttpRequest, letter: DeadLetterJob, *, seen: int | None = None, **options: Any
+    ) -> Replay:
+        """Replay one, and note it in the history.
 
-    def _replayed(self, request: HttpRequest, letter: DeadLetterJob, job_id: str) -> HttpResponse:
+        If the history cannot be written, there is no replay either. Where the history is in another
+        database than the jobs, it may tell of a replay whose commit then failed.
+
+        :param seen: how often it had been replayed when the user looked
+        :raises OvertakenError: it has been replayed since; nothing was written
+        """
+        with transaction.atomic(using=database()):
+            replay = current_app().dead_letter.replay_now(str(letter.pk), **options)
+            if seen is not None:
+                # After the replay, whose lock makes two that were sent at once follow each other.
+                rows = DeadLetterJob.objects.using(database()).filter(pk=letter.pk)
+                if rows.values_list("resurrection_count", flat=True).get() != seen + replay.enqueued:
+                    raise OvertakenError
+            if replay.enqueued:
+                note(request, [letter], gettext("Replayed as job %(id)s.") % {"id": replay.job_id})
+            else:
+                note(request, [letter], gettext("Not replayed: %(why)s") % {"why": _held(replay.job_id)})
+        return replay
+
+    def _replayed(self, request: HttpRequest, letter: DeadLetterJob, replay: Replay) -> HttpResponse:
+        job_id = replay.job_id
         url = url_to_look_at(request, self.admin_site, Job, job_id)
         link: str = job_id if url is None else format_html('<a href="{}">{}</a>', url, job_id)
-        self.message_user(request, format_html(gettext("Replayed as job {}."), link), messages.SUCCESS)
+        if replay.enqueued:
+            self.message_user(request, format_html(gettext("Replayed as job {}."), link), messages.SUCCESS)
+        else:
+            self.message_user(request, format_html(capfirst(_held("{}")), link), messages.WARNING)
         return HttpResponseRedirect(url or self.url("change", letter.pk))
 
     def _form_page(self, request: HttpRequest, letter: DeadLetterJob, form: ReplayForm) -> HttpResponse:
@@ -191,24 +224,24 @@ class DeadLetterAdmin(TableAdmin):
             "original": letter,
             "has_view_permission": True,
             "code_note": formatting.code_note(letter.job_name),
-            "adminform": AdminForm(cast("Any", form), [(None, {"fields": list(form.fields)})], {}),
+            "adminform": AdminForm(
+                cast("Any", form), [(None, {"fields": [name for name in form.fields if name != "seen"]})], {}
+            ),
             "errors": form.errors,
             "media": self.media + form.media,
         }
         request.current_app = self.admin_site.name  # as Django's own pages do
         return TemplateResponse(request, "admin/soniq_django/deadletterjob/replay.html", context)
 
-    def _report(
-        self, request: HttpRequest, replayed: int, refused: list[tuple[DeadLetterJob, SoniqError]]
-    ) -> None:
+    def _report(self, request: HttpRequest, replayed: int, refused: list[tuple[DeadLetterJob, str]]) -> None:
         if replayed:
             text = ngettext(
                 "%(count)d dead letter was replayed.", "%(count)d dead letters were replayed.", replayed
             )
             self.message_user(request, text % {"count": replayed}, messages.SUCCESS)
-        for letter, error in refused[:REFUSALS]:
-            text = gettext("%(letter)s was not replayed: %(error)s")
-            self.message_user(request, text % {"letter": letter, "error": error}, messages.ERROR)
+        for letter, why in refused[:REFUSALS]:
+            text = gettext("%(letter)s was not replayed: %(why)s")
+            self.message_user(request, text % {"letter": letter, "why": why}, messages.ERROR)
         more = len(refused) - REFUSALS
         if more > 0:
             text = ngettext("%(count)d more was not replayed.", "%(count)d more were not replayed.", more)
@@ -234,4 +267,9 @@ class DeadLetterAdmin(TableAdmin):
 
 
 def _options(form: ReplayForm) -> dict[str, Any]:
-    return {f"new_{name}": value for name, value in form.cleaned_data.items()}
+    return {f"new_{name}": value for name, value in form.cleaned_data.items() if name != "seen"}
+
+
+def _held(job_id: str) -> str:
+    """Why nothing was enqueued; the id is that of the job in the way."""
+    return gettext("nothing was enqueued, the live job %(id)s holds its unique key.") % {"id": job_id}

@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from soniq import transitions
+from soniq.steering import cancel_now
 from soniq_django.admin import formatting
 from soniq_django.admin.database import database
 from soniq_django.admin.filters import JobNameFilter, QueueFilter
@@ -173,9 +173,8 @@ class JobAdmin(TableAdmin):
         cancelled: list[Job] = []
         for start in range(0, len(jobs), CANCELLED_AT_ONCE):
             some = jobs[start : start + CANCELLED_AT_ONCE]
-            changes = [transitions.cancel(str(job.pk), ttl=app.settings.result_ttl) for job in some]
             with transaction.atomic(using=database()):
-                answers = app.backend.apply(changes)
+                answers = cancel_now(app, [str(job.pk) for job in some])
                 done = [job for job, answer in zip(some, answers, strict=True) if answer]
                 note(request, done, gettext("Cancelled."))
             cancelled += done

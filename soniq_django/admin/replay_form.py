@@ -11,11 +11,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from soniq.errors import InvalidArguments, SoniqError
-from soniq.settings import MAX_PRIORITY, check_queue
+from soniq.settings import MAX_ATTEMPTS, MAX_PRIORITY, check_queue
 from soniq_django.admin.formatting import as_json
 from soniq_django.models import DeadLetterJob
-
-MOST_ATTEMPTS = 32_767
 
 
 class ReplayForm(forms.Form):
@@ -35,20 +33,31 @@ class ReplayForm(forms.Form):
         max_value=MAX_PRIORITY,
         help_text=gettext_lazy("Lower runs first."),
     )
-    max_attempts = forms.IntegerField(
-        label=gettext_lazy("Max attempts"), min_value=1, max_value=MOST_ATTEMPTS
-    )
+    max_attempts = forms.IntegerField(label=gettext_lazy("Max attempts"), min_value=1, max_value=MAX_ATTEMPTS)
+
+    seen = forms.IntegerField(required=False)  # replays when the form was made; the template has the field
+    letter: DeadLetterJob
 
     @classmethod
     def of(cls, letter: DeadLetterJob, data: Any = None) -> ReplayForm:
-        """The form with what the dead letter says, or with what was sent."""
+        """The form with what the dead letter says, or with what was sent.
+
+        What was sent is refused if the dead letter was replayed after the form was made.
+        """
         initial = {
             "args": as_json(letter.args),
             "queue": letter.queue,
             "priority": letter.priority,
             "max_attempts": letter.max_attempts,
         }
-        return cls(data, initial=initial)
+        form = cls(data, initial=initial)
+        form.letter = letter
+        return form
+
+    def clean(self) -> None:
+        """Refuse a form that another replay has overtaken."""
+        if self.cleaned_data.get("seen") != self.letter.resurrection_count:
+            self.refuse_as_overtaken()
 
     def clean_args(self) -> dict[str, Any]:
         """The arguments as a dict."""
@@ -77,3 +86,8 @@ class ReplayForm(forms.Form):
     def refuse(self, error: SoniqError) -> None:
         """Show why the replay was refused: at the arguments, if it is for them."""
         self.add_error("args" if isinstance(error, InvalidArguments) else None, str(error))
+
+    def refuse_as_overtaken(self) -> None:
+        """Say that the dead letter was replayed since the form was made."""
+        text = _("It was replayed meanwhile; look again. Sent once more, this form replays it once more.")
+        self.add_error(None, ValidationError(text, code="overtaken"))

@@ -106,7 +106,7 @@ def test_an_error_within_a_transaction_leaves_no_lock_behind(
     backend: SQLiteBackend, intruder: sqlite3.Connection
 ) -> None:
     with pytest.raises(BackendError, match="refused a row"):
-        backend.enqueue([new_job(), replace(new_job(), job_name=None)])  # type: ignore[arg-type]
+        backend.enqueue([new_job(), replace(new_job(), job_name=None)])  # type: ignore[arg-type]  # breaks the job on purpose
     intruder.execute("BEGIN IMMEDIATE")
     intruder.execute("ROLLBACK")
 

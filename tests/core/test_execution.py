@@ -673,7 +673,7 @@ async def test_middleware_sees_what_the_job_raised_itself(app, declare):
 )
 @pytest.mark.parametrize("form", ["sync", "async"])
 @pytest.mark.parametrize("hook", ["before_job", "after_job", "on_error"])
-async def test_a_hook_that_raises_changes_no_outcome(app, declare, caplog, hook, form, error):  # noqa: PLR0917
+async def test_a_hook_that_raises_changes_no_outcome(app, declare, caplog, hook, form, error):  # noqa: PLR0917  # fixtures and parameters
     """It is logged; the hooks after it are called."""
     seen = []
 

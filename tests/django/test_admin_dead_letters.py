@@ -9,13 +9,15 @@ from django.test.utils import CaptureQueriesContext
 
 from soniq.ids import uuid7
 from soniq.jobs import DeadLetterReason
+from soniq_django.conf import current_app
 from soniq_django.models import DeadLetterJob, Job
+from tests.shop.jobs import rebuild_index
 from tests.support.admin import TRACEBACK, act, dead, page, said, staff
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
 LIST = "/admin/soniq_django/deadletterjob/"
-FORM = {"args": '{"order_id": 1}', "queue": "emails", "priority": "100", "max_attempts": "3"}
+FORM = {"args": '{"order_id": 1}', "queue": "emails", "priority": "100", "max_attempts": "3", "seen": "0"}
 
 
 def listed(response):
@@ -150,6 +152,82 @@ def test_replay_with_other_arguments_makes_the_job_that_was_asked_for(admin_clie
     assert (entry.user, entry.object_id) == (admin_user, str(letter.pk))
     assert entry.change_message == f"Replayed as job {job.pk}."
     assert str(job.pk) in admin_client.get(page("deadletterjob", "history", letter.pk)).text
+
+
+def held_by_a_live_job():
+    """A dead letter of a unique job, and the live twin that keeps it from being replayed."""
+    letter = dead(job_name="shop.rebuild_index", args={"shop": "north"})
+    return letter, rebuild_index.enqueue(shop="north")
+
+
+def test_replay_that_a_live_job_stands_in_the_way_of_says_so(admin_client):
+    """Page and history tell the job that holds the key, and claim no replay."""
+    letter, holder = held_by_a_live_job()
+
+    response = replay(admin_client, letter, args='{"shop": "north"}')
+
+    assert response.redirect_chain == [(page("job", "change", holder), 302)]
+    link = f'<a href="{page("job", "change", holder)}">{holder}</a>'
+    assert said(response) == [f"Nothing was enqueued, the live job {link} holds its unique key."]
+    assert Job.objects.count() == 1
+    letter.refresh_from_db()
+    assert letter.resurrection_count == 0
+    told = f"Not replayed: nothing was enqueued, the live job {holder} holds its unique key."
+    assert [entry.change_message for entry in LogEntry.objects.all()] == [told]
+
+
+def test_replay_action_counts_no_job_that_was_not_enqueued(admin_client):
+    """The one that a live job stands in the way of is named, the other is counted."""
+    letter, holder = held_by_a_live_job()
+    other = dead()
+
+    told = said(act(admin_client, "deadletterjob", "replay_selected", [letter, other]))
+
+    assert told == [
+        "1 dead letter was replayed.",
+        f"{letter} was not replayed: nothing was enqueued, the live job {holder} holds its unique key.",
+    ]
+
+
+def test_form_sent_twice_replays_once(admin_client):
+    """The second one is refused, with a form that replays once more if it is sent again."""
+    letter = dead()
+
+    replay(admin_client, letter)
+    second = replay(admin_client, letter)
+
+    assert "was replayed meanwhile; look again" in second.context["adminform"].form.non_field_errors()[0]
+    assert '<input type="hidden" name="seen" value="1">' in second.text
+    assert Job.objects.count() == 1
+    replay(admin_client, letter, seen="1")
+    assert Job.objects.count() == 2
+
+
+@pytest.mark.parametrize("seen", ["", "x", "-1", "1"])
+def test_form_that_has_not_seen_the_replays_there_are_is_refused(admin_client, seen):
+    """Whatever it says it has seen instead."""
+    letter = dead()
+
+    assert "was replayed meanwhile" in replay(admin_client, letter, seen=seen).text
+    assert untouched(letter)
+
+
+def test_form_that_is_overtaken_while_it_is_served_replays_nothing(admin_client, monkeypatch):
+    """The other replay is committed after this request has looked at the dead letter."""
+    letter = dead()
+    service = current_app().dead_letter
+    replay_now = service.replay_now
+
+    def overtaken(*args, **options):
+        DeadLetterJob.objects.filter(pk=letter.pk).update(resurrection_count=1)
+        return replay_now(*args, **options)
+
+    monkeypatch.setattr(service, "replay_now", overtaken)
+
+    response = replay(admin_client, letter)
+
+    assert "was replayed meanwhile" in response.text
+    assert untouched(letter)  # what the other one wrote is in this test's transaction, and undone too
 
 
 @pytest.mark.parametrize(

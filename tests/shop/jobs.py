@@ -11,3 +11,8 @@ def send_receipt(order_id: int) -> None:
 @soniq.job(name="shop.resize_picture", queue="pictures")
 def resize_picture(path: str, width: int = 640) -> None:
     """Stands for resizing one."""
+
+
+@soniq.job(name="shop.rebuild_index", unique=True)
+def rebuild_index(shop: str) -> None:
+    """Stands for rebuilding one."""

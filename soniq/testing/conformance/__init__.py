@@ -25,14 +25,14 @@ import pytest
 SUBJECTS = ("apply", "claim", "dead_letters", "enqueue", "exchange", "liveness", "races", "reading")
 pytest.register_assert_rewrite(*(f"soniq.testing.conformance.{name}" for name in (*SUBJECTS, "support")))
 
-from soniq.testing.conformance.apply import ApplyConformance  # noqa: E402
-from soniq.testing.conformance.claim import ClaimConformance  # noqa: E402
-from soniq.testing.conformance.dead_letters import DeadLetterConformance  # noqa: E402
-from soniq.testing.conformance.enqueue import EnqueueConformance  # noqa: E402
-from soniq.testing.conformance.exchange import ExchangeConformance  # noqa: E402
-from soniq.testing.conformance.liveness import LivenessConformance  # noqa: E402
-from soniq.testing.conformance.races import RaceConformance  # noqa: E402
-from soniq.testing.conformance.reading import ReadingConformance  # noqa: E402
+from soniq.testing.conformance.apply import ApplyConformance  # noqa: E402  # after the rewrite is registered
+from soniq.testing.conformance.claim import ClaimConformance  # noqa: E402  # after the rewrite is registered
+from soniq.testing.conformance.dead_letters import DeadLetterConformance  # noqa: E402  # after the rewrite is registered
+from soniq.testing.conformance.enqueue import EnqueueConformance  # noqa: E402  # after the rewrite is registered
+from soniq.testing.conformance.exchange import ExchangeConformance  # noqa: E402  # after the rewrite is registered
+from soniq.testing.conformance.liveness import LivenessConformance  # noqa: E402  # after the rewrite is registered
+from soniq.testing.conformance.races import RaceConformance  # noqa: E402  # after the rewrite is registered
+from soniq.testing.conformance.reading import ReadingConformance  # noqa: E402  # after the rewrite is registered
 
 
 class BackendConformance(

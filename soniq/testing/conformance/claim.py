@@ -122,7 +122,7 @@ class ClaimConformance(Conformance):
     ) -> None:
         """Other queues are left alone; any collection will do."""
         backend.enqueue([new_job(queue=queue) for queue in ("a", "b", "c", "a")])
-        queues = kind(["a", "c"])  # type: ignore[call-arg]
+        queues = kind(["a", "c"])  # type: ignore[call-arg]  # all of them take an iterable
         claims = backend.claim(worker_id=new_worker(backend), limit=10, queues=queues)
 
         assert sorted(claim.queue for claim in claims) == ["a", "a", "c"]

@@ -168,7 +168,7 @@ class DeadLetterConformance(Conformance):
         for claim in (young, old):
             backend.apply([bury(claim, reason=DeadLetterReason.TIMEOUT, error="late")])
             moved_at = letter_of(backend, claim.job_id).moved_to_dead_letter_at
-            wait_until(lambda: _clock_is_past(backend, moved_at))  # noqa: B023
+            wait_until(lambda: _clock_is_past(backend, moved_at))  # noqa: B023  # called before the loop goes on
 
         assert listed(backend, EVERYTHING) == [old.job_id, young.job_id]
 
@@ -217,7 +217,7 @@ class DeadLetterConformance(Conformance):
         moment = timedelta(microseconds=1)
 
         def count(**fields: object) -> int:
-            return len(backend.list_dead_letters(DeadLetterFilter(**fields)))  # type: ignore[arg-type]
+            return len(backend.list_dead_letters(DeadLetterFilter(**fields)))  # type: ignore[arg-type]  # any field
 
         assert count(date_from=moved_at) == 1
         assert count(date_from=moved_at + moment) == 0
@@ -241,7 +241,7 @@ class DeadLetterConformance(Conformance):
         assert letter.resurrection_count == 2
         assert seconds_between(letter.moved_to_dead_letter_at, letter.last_resurrection_at) >= 0
         untouched = {"resurrection_count": 0, "last_resurrection_at": None}
-        assert replace(letter, **untouched) == before  # type: ignore[arg-type]
+        assert replace(letter, **untouched) == before  # type: ignore[arg-type]  # both types at once
 
     def test_a_replay_of_an_unknown_letter_enqueues_nothing(self, backend: StorageBackend) -> None:
         """None is the answer; an id of a job is unknown here, too."""
@@ -263,7 +263,7 @@ class DeadLetterConformance(Conformance):
     def test_a_replay_that_fails_is_not_counted(self, backend: StorageBackend) -> None:
         """Both or neither."""
         dead = buried(backend)
-        with pytest.raises(Exception):  # noqa: B017, PT011  (any error will do)
+        with pytest.raises(Exception):  # noqa: B017, PT011  # any error will do
             backend.replay_dead_letter(dead, self.broken_job())
 
         assert letter_of(backend, dead).resurrection_count == 0
@@ -324,4 +324,4 @@ def _clock_is_past(backend: StorageBackend, moment: object) -> bool:
     job_id = enqueue_one(backend, delay=3600)
     created_at = stored(backend, job_id).created_at
     backend.delete_job(job_id)
-    return bool(created_at > moment)  # type: ignore[operator]
+    return bool(created_at > moment)  # type: ignore[operator]  # a datetime

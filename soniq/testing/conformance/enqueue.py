@@ -175,7 +175,7 @@ class EnqueueConformance(Conformance):
 
     def test_a_broken_batch_holds_no_unique_key(self, backend: StorageBackend) -> None:
         """Nothing of a refused batch is left, its keys neither."""
-        with pytest.raises(Exception):  # noqa: B017, PT011  (any error will do)
+        with pytest.raises(Exception):  # noqa: B017, PT011  # any error will do
             backend.enqueue([new_job(unique_key="k"), self.broken_job()])
         again = new_job(unique_key="k")
 

@@ -56,7 +56,7 @@ class Conformance:
 
     def broken_job(self) -> NewJob:
         """A job that the store refuses to write; by default one without a name."""
-        return replace(new_job(), job_name=None)  # type: ignore[arg-type]
+        return replace(new_job(), job_name=None)  # type: ignore[arg-type]  # breaks the job on purpose
 
 
 def exactly(value: object) -> str:
