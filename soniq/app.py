@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
+from uuid import UUID
 
 from soniq import transitions
 from soniq.backend import StorageBackend
@@ -18,11 +19,12 @@ from soniq.environment import Environment
 from soniq.errors import AppClosed, ConfigurationError, InvalidEnqueue
 from soniq.execution import Execution, Outcome
 from soniq.hooks import H, M, MetricsSink
+from soniq.ids import canonical
 from soniq.jobs import JobStatus
 from soniq.producer import JobProducer, Target
 from soniq.registry import Registry
 from soniq.retry import RetryPolicy
-from soniq.settings import Settings, check_queue, check_queues, is_count
+from soniq.settings import Settings, check_page, check_queue, check_queues
 from soniq.task import EnqueueOptions, JobKeywords, Task, When
 from soniq.worker import Worker
 
@@ -55,15 +57,20 @@ class Soniq:
         self.settings = Settings.from_mapping(settings)
         self.backend = open_backend(backend, database_url)
         self.registry = Registry(producer=lambda: self.producer, parent=shared)
+        self._environment = environment or Environment()
         self.producer = JobProducer(
-            self.backend, self.registry, self.settings, ready=self._make_ready, run=self._run
+            self.backend,
+            self.registry,
+            self.settings,
+            ready=self._make_ready,
+            run=self._run,
+            aware=self._environment.aware,
         )
         self.dead_letter = DeadLetterService(
             self.backend, self.producer, ready=self._make_ready, run=self._run
         )
-        self._retry_policy = retry_policy
-        self._metrics = metrics_sink
-        self._environment = environment or Environment()
+        self._retry_policy = _with_methods("retry_policy", retry_policy, "delay_for")
+        self._metrics = _with_methods("metrics_sink", metrics_sink, "record_job_start", "record_job_end")
         self._lock = threading.Lock()
         self._ready = False
         self._closed = False
@@ -216,17 +223,17 @@ class Soniq:
 
     # -- looking and steering
 
-    async def get_job(self, job_id: str) -> dict[str, Any] | None:
+    async def get_job(self, job_id: str | UUID) -> dict[str, Any] | None:
         """The job as a dict, or None when it is gone, dead, or never was."""
-        job = await self._run(self.backend.get_job, job_id)
+        job = await self._run(self.backend.get_job, canonical(job_id))
         return None if job is None else job.to_dict()
 
-    async def get_result(self, job_id: str, *, result_model: Any = None) -> Any:
+    async def get_result(self, job_id: str | UUID, *, result_model: Any = None) -> Any:
         """What the handler returned; None before that, and after the result's time to live.
 
         :param result_model: a pydantic model to validate it into
         """
-        job = await self._run(self.backend.get_job, job_id)
+        job = await self._run(self.backend.get_job, canonical(job_id))
         if job is None or job.status is not JobStatus.DONE or job.result is None:
             return None
         return job.result if result_model is None else result_model.model_validate(job.result)
@@ -241,10 +248,7 @@ class Soniq:
         """Jobs as dicts, newest first."""
         if queue is not None:
             check_queue(queue, InvalidEnqueue)
-        if not is_count(limit) or not is_count(offset):
-            raise ConfigurationError(
-                f"limit is {limit!r} and offset {offset!r}: give whole numbers, 0 or more"
-            )
+        check_page(limit, offset)
         jobs = await self._run(
             self.backend.list_jobs,
             queue=queue,
@@ -254,14 +258,19 @@ class Soniq:
         )
         return [job.to_dict() for job in jobs]
 
-    async def cancel_job(self, job_id: str) -> bool:
+    async def cancel_job(self, job_id: str | UUID) -> bool:
         """Withdraw a job that no worker has claimed. False: it runs, ended, or is not there."""
-        change = transitions.cancel(job_id, ttl=self.settings.result_ttl)
-        return (await self._run(self.backend.apply, [change]))[0]
+        return (await self._run(self.cancel_now, [job_id]))[0]
 
-    async def delete_job(self, job_id: str) -> bool:
+    def cancel_now(self, job_ids: Iterable[str | UUID]) -> list[bool]:
+        """:meth:`cancel_job` for each, on the calling thread and within its transaction."""
+        self._make_ready()
+        ttl = self.settings.result_ttl
+        return self.backend.apply([transitions.cancel(canonical(job_id), ttl=ttl) for job_id in job_ids])
+
+    async def delete_job(self, job_id: str | UUID) -> bool:
         """Remove a job in any state. False: it is not there."""
-        return await self._run(self.backend.delete_job, job_id)
+        return await self._run(self.backend.delete_job, canonical(job_id))
 
     async def get_queue_stats(self) -> dict[str, int]:
         """How many jobs there are: total, queued, processing, done, dead_letter, cancelled."""
@@ -329,6 +338,15 @@ def _joined(args: Mapping[str, Any] | None, kwargs: dict[str, Any]) -> dict[str,
     if twice:
         raise InvalidEnqueue(f"{', '.join(twice)}: given both in args and as keyword")
     return {**args, **kwargs}
+
+
+def _with_methods(option: str, value: R, *methods: str) -> R:
+    """``value``, if it is None or has the methods that ``option`` needs."""
+    missing = [f"{name}()" for name in methods if not callable(getattr(value, name, None))]
+    if value is not None and (missing or isinstance(value, type)):
+        needed = " and ".join(missing) or "to be an object, not a class"
+        raise ConfigurationError(f"{option} is {value!r}: it needs {needed}")
+    return value
 
 
 def _listed(queues: object) -> object:

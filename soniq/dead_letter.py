@@ -7,16 +7,18 @@ import io
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Protocol
+from uuid import UUID
 
 from soniq.arguments import encode
 from soniq.backend import Run, StorageBackend
 from soniq.errors import ConfigurationError, DeadLetterNotFound, InvalidEnqueue
+from soniq.ids import canonical
 from soniq.jobs import DeadLetterReason, NewJob
 from soniq.records import DeadLetter, DeadLetterFilter, DeadLetterStats
-from soniq.settings import MAX_ATTEMPTS, MAX_SECONDS, is_count
+from soniq.settings import MAX_ATTEMPTS, MAX_SECONDS, check_page
 
 MAX_TAG = 255
 MAX_TAGS_BYTES = 65_536
@@ -71,13 +73,13 @@ class DeadLetterService:
         """Dead letters, newest first; at most ``filter.limit`` (1000) of them."""
         return await self._run(self._backend.list_dead_letters, checked(filter or DeadLetterFilter()))
 
-    async def get_dead_letter_job(self, job_id: str) -> DeadLetter | None:
+    async def get_dead_letter_job(self, job_id: str | UUID) -> DeadLetter | None:
         """The dead letter of this job, or None."""
-        return await self._run(self._get, job_id)
+        return await self._run(self._get, canonical(job_id))
 
     async def replay(
         self,
-        job_id: str,
+        job_id: str | UUID,
         *,
         reset_attempts: bool = True,
         new_max_attempts: int | None = None,
@@ -108,7 +110,7 @@ class DeadLetterService:
 
     def replay_now(
         self,
-        job_id: str,
+        job_id: str | UUID,
         *,
         reset_attempts: bool = True,
         new_max_attempts: int | None = None,
@@ -117,6 +119,7 @@ class DeadLetterService:
         new_args: Mapping[str, Any] | None = None,
     ) -> Replay:
         """:meth:`replay` on the calling thread, within its transaction; says whether a job was enqueued."""
+        job_id = canonical(job_id)
         self._ready()
         letter = self._get(job_id)
         if letter is None:
@@ -162,9 +165,9 @@ class DeadLetterService:
 
         return await self._run(replay_all)
 
-    async def delete_dead_letter_job(self, job_id: str) -> bool:
+    async def delete_dead_letter_job(self, job_id: str | UUID) -> bool:
         """Delete one. False: there was none."""
-        where = DeadLetterFilter(ids=[job_id])
+        where = DeadLetterFilter(ids=[canonical(job_id)])
         return await self._run(self._backend.delete_dead_letters, where) > 0
 
     async def bulk_delete(self, filter: DeadLetterFilter) -> int:
@@ -202,12 +205,12 @@ class DeadLetterService:
         rows = [letter.to_dict() for letter in letters]
         return _as_json(rows) if format == "json" else _as_csv(rows)
 
-    async def add_tags_to_job(self, job_id: str, tags: Sequence[str]) -> bool:
+    async def add_tags_to_job(self, job_id: str | UUID, tags: Sequence[str]) -> bool:
         """Add tags, keeping those it has. False: there is no such dead letter."""
         if not _is_texts(tags) or not all(0 < len(tag) <= MAX_TAG for tag in tags):
             raise InvalidEnqueue(f"tags is {tags!r}: give a list of texts of 1 to {MAX_TAG} characters")
         encode(list(tags), limit=MAX_TAGS_BYTES, path="tags")
-        return await self._run(self._backend.tag_dead_letter, job_id, tags)
+        return await self._run(self._backend.tag_dead_letter, canonical(job_id), tags)
 
     def _get(self, job_id: str) -> DeadLetter | None:
         found = self._backend.list_dead_letters(DeadLetterFilter(ids=[job_id], limit=1))
@@ -223,10 +226,9 @@ def checked(where: object) -> DeadLetterFilter:
         raise ConfigurationError(
             f"filter is {where!r}: give a DeadLetterFilter; an empty one means everything"
         )
-    if not is_count(where.limit) or not is_count(where.offset):
-        raise ConfigurationError(
-            f"limit is {where.limit!r} and offset {where.offset!r}: give whole numbers, 0 or more"
-        )
+    check_page(where.limit, where.offset)
+    if isinstance(where.ids, (list, tuple, set, frozenset)):
+        where = replace(where, ids=[canonical(job_id) for job_id in where.ids])
     for name in ("ids", "job_names", "queues", "reasons", "tags"):
         value = getattr(where, name)
         if value is not None and not _is_texts(value):

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
+from datetime import datetime
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -21,6 +22,10 @@ class Environment:
     def submit(self, thread: Executor, call: Callable[[], T]) -> Awaitable[T]:
         """Run sync code of a job; ``thread`` is its slot's."""
         return asyncio.get_running_loop().run_in_executor(thread, call)
+
+    def aware(self, naive: datetime) -> datetime | None:
+        """The instant that a time without a zone means here; None: it could be any."""
+        return None
 
     def around_sync(self) -> AbstractContextManager[None]:
         """Entered on the thread, around the sync code of one job."""

@@ -11,6 +11,8 @@ import time
 import uuid
 from collections.abc import Callable
 
+from soniq.errors import ConfigurationError
+
 _RANDOM_BITS = 74
 
 
@@ -59,6 +61,21 @@ if hasattr(os, "register_at_fork"):
 def uuid7() -> uuid.UUID:
     """A new id, later than all that this process made before."""
     return _factory()
+
+
+def canonical(value: object) -> str:
+    """The id as stores write it: lower-case text with dashes. A text that is no id stays as it is.
+
+    :raises ConfigurationError: ``value`` is neither a text nor a UUID
+    """
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    if not isinstance(value, str):
+        raise ConfigurationError(f"the id is {value!r}: give a text or a UUID")
+    try:
+        return str(uuid.UUID(value))
+    except ValueError:
+        return value
 
 
 def is_job_id(value: str) -> bool:

@@ -25,6 +25,7 @@ from soniq.task import MAX_NAME, EnqueueOptions, JobOptions, Task, TaskRef
 
 logger = logging.getLogger("soniq.enqueue")
 
+Aware: TypeAlias = Callable[[datetime], datetime | None]
 Target: TypeAlias = Task[..., Any] | TaskRef | str | Callable[..., Any]
 
 MAX_DEDUP_KEY = 255
@@ -36,6 +37,7 @@ class JobProducer:
 
     :param ready: called before each sync use: sets the store up, or refuses because the app is closed
     :param run: makes a blocking call for async code, once the store is ready
+    :param aware: gives the instant that a naive time means, or None where it means none
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class JobProducer:
         ready: Callable[[], None],
         run: Run,
         new_id: Callable[[], UUID] = uuid7,
+        aware: Aware = lambda _naive: None,
     ) -> None:
         self._backend = backend
         self._registry = registry
@@ -54,7 +57,8 @@ class JobProducer:
         self._ready = ready
         self._run = run
         self._new_id = new_id
-        self._producer_id = f"{socket.gethostname()}:{os.getpid()}"
+        self._aware = aware
+        self._hostname = socket.gethostname()
         self._unknown = JobOptions()
 
     def enqueue(self, target: Target, args: Mapping[str, Any], options: EnqueueOptions) -> str:
@@ -96,7 +100,7 @@ class JobProducer:
         if isinstance(target, Task):
             options = options.over(target.defaults)
         text = encode(dict(args), limit=self._settings.max_args_bytes)
-        delay, scheduled_at = _when(options.scheduled_at)
+        delay, scheduled_at = _when(options.scheduled_at, self._aware)
         hashed = fingerprint(args) if _first(_flag(options.unique), job.unique) else None
         retries = _first(job.max_retries, self._settings.max_retries)
         ref = target if isinstance(target, TaskRef) else None
@@ -120,7 +124,8 @@ class JobProducer:
             args_hash=hashed,
             dedup_key=_dedup_key(options.dedup_key),
             unique_key=_unique_key(name, options.dedup_key, hashed),
-            producer_id=self._producer_id,
+            # Not kept: servers fork after the app was made.
+            producer_id=f"{self._hostname}:{os.getpid()}",
         )
 
     def replay_of(
@@ -168,13 +173,19 @@ class JobProducer:
             return target.name, self._registry.get(target.name)
         name = target.name if isinstance(target, TaskRef) else target
         if not isinstance(name, str):
-            raise InvalidEnqueue(f"{target!r} is not a job; decorate it with @job, or pass the name of one")
+            raise InvalidEnqueue(f"{target!r} is not a job; {self._hint(name)}")
         task = self._registry.find(name)
         if task is None and self._settings.enqueue_validation == "strict":
             return name, self._registry.get(name)
         if task is None and self._settings.enqueue_validation == "warn":
             logger.warning("enqueued %r, which is not registered here", name)
         return (_name(name) if task is None else name), task
+
+    def _hint(self, target: object) -> str:
+        for task in map(self._registry.find, self._registry):
+            if task is not None and task.fn is target:
+                return f"it is the function of {task.name!r}; pass that job, or its name"
+        return "decorate it with @job, or pass the name of one"
 
 
 def _validated(task: Task[..., Any], args: dict[str, Any]) -> dict[str, Any]:
@@ -190,17 +201,18 @@ def _validated(task: Task[..., Any], args: dict[str, Any]) -> dict[str, Any]:
     return task.signature.bind((), stored)
 
 
-def _when(value: object) -> tuple[float, datetime | None]:
+def _when(value: object, aware: Aware) -> tuple[float, datetime | None]:
     """``scheduled_at`` as (seconds from the database's now, or an instant)."""
     if value is None:
         return 0.0, None
     if isinstance(value, datetime):
-        if value.tzinfo is None or value.utcoffset() is None:
+        instant = value if value.utcoffset() is not None else aware(value)
+        if instant is None:
             raise InvalidEnqueue(
                 f"scheduled_at is the naive {value.isoformat()}: give it a time zone "
                 "(in Django: timezone.make_aware(...)), or pass seconds or a timedelta from now"
             )
-        return 0.0, _instant(value)
+        return 0.0, _instant(instant)
     if isinstance(value, timedelta):
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, (int, float)):

@@ -13,6 +13,7 @@ from soniq.errors import ConfigurationError
 QUEUE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,62}")
 MAX_PRIORITY = 1000
 MAX_ATTEMPTS = 32_767  # what a smallint column holds
+MAX_COUNT = 2**63 - 1  # of rows; what a database takes as LIMIT
 MAX_SECONDS = 100 * 366 * 86400.0  # later dates may be more than a database can hold
 
 
@@ -126,9 +127,16 @@ def is_seconds(value: object) -> bool:
     return number and 0 <= value <= MAX_SECONDS  # type: ignore[operator]  # number guards it
 
 
-def is_count(value: object) -> bool:
-    """Whether ``value`` is a whole number, 0 or more."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+def check_page(limit: object, offset: object) -> None:
+    """Refuse what is no part of a list."""
+    if not _is_count(limit) or not _is_count(offset):
+        raise ConfigurationError(
+            f"limit is {limit!r} and offset {offset!r}: give whole numbers from 0 to {MAX_COUNT}"
+        )
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_COUNT
 
 
 def _whole(name: str, value: object, *, least: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -14,6 +15,9 @@ from soniq.settings import Settings, check_known
 
 _OWN = ("DATABASE", "JOBS_MODULE", "NOTIFY", "PROCESSES")
 _CORE = {field.name.upper(): field.name for field in fields(Settings)}
+_QUOTED_OR_NAME = re.compile(
+    r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\b(?P<name>""" + "|".join(_CORE.values()) + r")\b"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +51,10 @@ def read_settings() -> DjangoSettings:
     except ConfigurationError as error:
         raise ImproperlyConfigured(_in_upper_case(str(error))) from None
     database = values.get("DATABASE")
-    if database is not None and database not in django_settings.DATABASES:
-        known = ", ".join(django_settings.DATABASES)
+    known = list(django_settings.DATABASES)
+    if database is not None and database not in known:
         raise ImproperlyConfigured(
-            f"SONIQ['DATABASE'] is {database!r}, which DATABASES does not have; it has: {known}"
+            f"SONIQ['DATABASE'] is {database!r}, which DATABASES does not have; it has: {', '.join(known)}"
         )
     jobs_module = values.get("JOBS_MODULE", "jobs")
     if not isinstance(jobs_module, str) or not jobs_module.isidentifier():
@@ -93,7 +97,6 @@ def current_app() -> Soniq:
 
 
 def _in_upper_case(message: str) -> str:
-    """The message with the names of settings as ``settings.SONIQ`` writes them."""
-    for upper, lower in sorted(_CORE.items(), key=lambda pair: -len(pair[1])):
-        message = message.replace(lower, upper)
-    return f"settings.SONIQ: {message}"
+    """The message with the names of settings as ``settings.SONIQ`` writes them; what is quoted stays."""
+    renamed = _QUOTED_OR_NAME.sub(lambda part: part["name"].upper() if part["name"] else part[0], message)
+    return f"settings.SONIQ: {renamed}"

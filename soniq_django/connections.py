@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from datetime import datetime
 from typing import Any, TypeVar
 
 from asgiref.sync import ThreadSensitiveContext
@@ -21,6 +22,7 @@ from django.db import connections, reset_queries
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from soniq.environment import Environment
+from soniq_django.times import meant_by
 
 logger = logging.getLogger("soniq.worker")
 
@@ -31,6 +33,10 @@ CHECK_AFTER = 5.0  # seconds a connection may rest before it is checked
 
 class DjangoEnvironment(Environment):
     """Sync jobs and the ORM calls of async jobs run on their slot's thread and its connections."""
+
+    def aware(self, naive: datetime) -> datetime | None:
+        """See :class:`soniq.environment.Environment`."""
+        return meant_by(naive)
 
     @contextmanager
     def around_sync(self) -> Iterator[None]:

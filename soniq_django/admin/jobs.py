@@ -18,7 +18,6 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from soniq.steering import cancel_now
 from soniq_django.admin import formatting
 from soniq_django.admin.database import database
 from soniq_django.admin.filters import JobNameFilter, QueueFilter
@@ -174,7 +173,7 @@ class JobAdmin(TableAdmin):
         for start in range(0, len(jobs), CANCELLED_AT_ONCE):
             some = jobs[start : start + CANCELLED_AT_ONCE]
             with transaction.atomic(using=database()):
-                answers = cancel_now(app, [str(job.pk) for job in some])
+                answers = app.cancel_now([str(job.pk) for job in some])
                 done = [job for job, answer in zip(some, answers, strict=True) if answer]
                 note(request, done, gettext("Cancelled."))
             cancelled += done

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connections
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, OperationalError, connections
 
 from soniq.errors import BackendConflict, BackendUnavailable
 
@@ -31,13 +31,13 @@ def translated(alias: str, inner: AbstractContextManager[object] | None = None) 
         _drop_if_broken(alias)
         if _sqlstate(error) in _CONFLICTS:
             raise BackendConflict(f"{alias}: {_line(error)}") from error
-        raise BackendUnavailable(f"{alias}: {_line(error)}{_hint(error)}") from error
+        raise BackendUnavailable(f"{alias}: {_line(error)}{_hint(alias, error)}") from error
     except DatabaseError as error:
         if _sqlstate(error) in _READ_ONLY:
             connections[alias].close()
             raise BackendUnavailable(f"{alias}: {_line(error)}") from error
-        if _hint(error):
-            raise BackendUnavailable(f"{alias}: {_line(error)}{_hint(error)}") from error
+        if _hint(alias, error):
+            raise BackendUnavailable(f"{alias}: {_line(error)}{_hint(alias, error)}") from error
         raise
 
 
@@ -55,6 +55,8 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def _hint(error: BaseException) -> str:
-    text = str(error)
-    return "; run manage.py migrate" if any(part in text for part in _MISSING_TABLE) else ""
+def _hint(alias: str, error: BaseException) -> str:
+    if not any(part in str(error) for part in _MISSING_TABLE):
+        return ""
+    database = "" if alias == DEFAULT_DB_ALIAS else f" --database {alias}"
+    return f"; run manage.py migrate{database}"

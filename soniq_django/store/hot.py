@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from soniq.backend import Silence, Subscription
@@ -26,6 +27,15 @@ class HotPath(Tables):
 
     def enqueue(self, jobs: Iterable[NewJob]) -> list[str]:
         """See :class:`soniq.backend.StorageBackend`."""
+        try:
+            return self._enqueue(jobs)
+        except SynchronousOnlyOperation as error:
+            raise SynchronousOnlyOperation(
+                "enqueue() and enqueue_many() cannot be called from async code; "
+                "await aenqueue() or aenqueue_many() there"
+            ) from error
+
+    def _enqueue(self, jobs: Iterable[NewJob]) -> list[str]:
         if not self.notifies:
             return self._statements.enqueue(jobs)
         from soniq_django.notify import hint_after_commit  # noqa: PLC0415  # needs psycopg

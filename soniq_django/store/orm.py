@@ -82,6 +82,8 @@ class OrmStatements(Tables):
         wanted = due(self.jobs, queues, names)
         if skip_own:
             wanted = wanted.filter(~Q(worker_id=worker_id) | Q(worker_id__isnull=True))
+        if not self.may_be_any(wanted):
+            return []
         with self.transaction():
             self.lock_database()
             wanted = self.locked(wanted.order_by("priority", "scheduled_at", "id"), skip=True)
@@ -112,8 +114,12 @@ class OrmStatements(Tables):
         skip_own: bool = False,
     ) -> tuple[list[bool], list[Claim]]:
         """See :class:`soniq.backend.StorageBackend`."""
+        if not changes:
+            return [], self.claim(
+                worker_id=worker_id, limit=limit, queues=queues, names=names, skip_own=skip_own
+            )
         with self.transaction():
-            applied = self.apply(changes) if changes else []
+            applied = self.apply(changes)
             claims = self.claim(
                 worker_id=worker_id, limit=limit, queues=queues, names=names, skip_own=skip_own
             )

@@ -34,6 +34,7 @@ from soniq.transitions import Change
 from soniq_django.store import sql
 from soniq_django.store.errors import translated
 from soniq_django.store.orm import OrmStatements
+from soniq_django.times import aware
 
 MARKS = 100  # workers that one process may have had, before it forgets their marks
 FRONT_EVERY = 0.05  # seconds; bounds how long a job that sorts before the mark can wait
@@ -334,8 +335,8 @@ def _claim_of(row: Sequence[Any], worker_id: str) -> Claim:
         priority,
         max_attempts,
         crashes,
-        scheduled_at,
-        created_at,
+        scheduled_at if scheduled_at.tzinfo else aware(scheduled_at),
+        created_at if created_at.tzinfo else aware(created_at),
     )
 
 

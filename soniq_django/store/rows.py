@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, cast
 
-from django.conf import settings
 from django.db.models import Q
-from django.utils import timezone as django_timezone
 
 from soniq.ids import is_job_id
 from soniq.jobs import Claim, DeadLetterReason, JobStatus, NewJob
@@ -19,6 +17,7 @@ from soniq.transitions import Change
 from soniq_django.fields import JSONText
 from soniq_django.functions import DatabaseNow, from_now
 from soniq_django.models import DeadLetterJob, Job, Worker
+from soniq_django.times import aware, stored_time
 
 CLAIM_COLUMNS = (
     "id",
@@ -201,18 +200,6 @@ def worker_record(row: Worker) -> WorkerRecord:
         started_at=aware(row.started_at),
         last_heartbeat_at=aware(row.last_heartbeat_at),
     )
-
-
-def stored_time(value: datetime) -> datetime:
-    """An aware time in the form that the project's DateTimeFields take."""
-    return value if settings.USE_TZ else django_timezone.make_naive(value)
-
-
-def aware(value: datetime) -> datetime:
-    """A time from the database, aware and in UTC whatever USE_TZ says."""
-    if django_timezone.is_naive(value):
-        value = django_timezone.make_aware(value)
-    return value.astimezone(UTC)
 
 
 def maybe_aware(value: datetime | None) -> datetime | None:

@@ -59,6 +59,17 @@ class Tables:
         if not self.connection.features.has_select_for_update:
             self.workers.filter(pid=-1).update(pid=-1)
 
+    def may_be_any(self, found: QuerySet[Any]) -> bool:
+        """Whether it is worth taking the write lock (SQLite) for these rows.
+
+        Always so within a transaction, where a read before the lock would be the trap that
+        :meth:`lock_database` avoids, and where rows are locked one by one.
+        """
+        if self.connection.features.has_select_for_update or self.connection.in_atomic_block:
+            return True
+        with translated(self.alias):
+            return found.exists()
+
     def locked(self, found: QuerySet[Any], *, skip: bool = False) -> QuerySet[Any]:
         """The rows, locked where the database can; ``skip`` leaves those that others hold."""
         features = self.connection.features

@@ -9,6 +9,8 @@ import pytest
 from soniq import Soniq
 from soniq.backends.memory import MemoryBackend
 from soniq.errors import AppClosed, ConfigurationError, InvalidEnqueue
+from soniq.retry import TaskRetryPolicy
+from soniq.testing import make_app
 
 NOBODY = "01890000-0000-7000-8000-000000000000"
 
@@ -224,3 +226,28 @@ async def test_reset_leaves_the_app_usable(any_app, work):
     job_id = await any_app.enqueue("work", number=3)
     await any_app.run_worker(run_once=True)
     assert await any_app.get_result(job_id) == 3
+
+
+@pytest.mark.parametrize("page", [{"limit": 10**30}, {"offset": 2**63}, {"limit": -1}, {"limit": True}])
+async def test_a_page_is_of_a_size_that_a_database_takes(any_app, page):
+    """Whatever the store, what is no part of a list is refused in one line."""
+    with pytest.raises(ConfigurationError, match="give whole numbers from 0 to"):
+        await any_app.list_jobs(**page)
+
+    assert await any_app.list_jobs(limit=2**63 - 1, offset=2**63 - 1) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "needed"),
+    [("retry_policy", r"delay_for\(\)"), ("metrics_sink", r"record_job_start\(\) and record_job_end\(\)")],
+)
+def test_what_lacks_its_methods_is_refused_at_once(option, needed):
+    """Not only when the first job fails."""
+    with pytest.raises(ConfigurationError, match=f"{option} is <object .*: it needs {needed}"):
+        make_app(**{option: object()})
+
+
+def test_a_class_is_no_policy():
+    """Its methods would be called without self."""
+    with pytest.raises(ConfigurationError, match="an object, not a class"):
+        make_app(retry_policy=TaskRetryPolicy)

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from soniq import DeadLetterFilter
+from soniq.errors import ConfigurationError
 from soniq.ids import UUID7Factory, is_job_id, uuid7
 
 MILLIS = st.integers(0, 2**47)
@@ -113,3 +115,58 @@ def test_any_uuid_may_be_a_job_id():
     """Of any version: stores may hold ids that others chose."""
     assert is_job_id(str(uuid.uuid4()))
     assert is_job_id(str(uuid7()))
+
+
+@pytest.mark.parametrize(
+    "form", [str, uuid.UUID, lambda text: text.upper(), lambda text: text.replace("-", "")]
+)
+async def test_every_form_of_an_id_means_the_job(any_app, form):
+    """A UUID, capitals, no dashes: the app takes them all, on every store."""
+
+    @any_app.job(name="work")
+    def work():
+        return 7
+
+    done = await any_app.enqueue("work")
+    await any_app.run_worker(run_once=True)
+    queued = await any_app.enqueue("work")
+
+    assert (await any_app.get_job(form(done)))["id"] == done
+    assert await any_app.get_result(form(done)) == 7
+    assert await any_app.cancel_job(form(queued)) is True
+    assert await any_app.delete_job(form(queued)) is True
+
+
+@pytest.mark.parametrize(
+    "form", [str, uuid.UUID, lambda text: text.upper(), lambda text: text.replace("-", "")]
+)
+async def test_every_form_of_an_id_means_the_dead_letter(any_app, form):
+    """So do the methods of the dead letters and their filter."""
+
+    @any_app.job(name="work", max_retries=0)
+    def work():
+        raise ValueError
+
+    job_id = await any_app.enqueue("work")
+    await any_app.run_worker(run_once=True)
+    letters = any_app.dead_letter
+
+    assert (await letters.get_dead_letter_job(form(job_id))).id == job_id
+    assert len(await letters.list_dead_letter_jobs(DeadLetterFilter(ids=[form(job_id)]))) == 1
+    assert await letters.add_tags_to_job(form(job_id), ["seen"]) is True
+    assert await letters.replay(form(job_id))
+    assert await letters.delete_dead_letter_job(form(job_id)) is True
+
+
+@pytest.mark.parametrize("value", [None, 7, b"01a203eb", ["01a203eb"]])
+async def test_what_cannot_be_an_id_is_refused(app, value):
+    """It is a mistake of the caller, not a job that is gone."""
+    for method in (app.get_job, app.get_result, app.cancel_job, app.delete_job, app.dead_letter.replay):
+        with pytest.raises(ConfigurationError, match="give a text or a UUID"):
+            await method(value)
+
+
+async def test_a_text_that_is_no_id_is_not_found(app):
+    """It may come from a URL."""
+    assert await app.get_job("nothing") is None
+    assert await app.delete_job("nothing") is False

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import socket
+import warnings
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from soniq import Snooze, TaskRef
 from soniq.errors import InvalidArguments, InvalidEnqueue, PayloadTooLarge, UnknownTask
 from soniq.ids import is_job_id
+from soniq.task import EnqueueOptions
 
 
 @pytest.fixture
@@ -454,3 +458,41 @@ def test_snooze_is_a_value():
     assert Snooze(5) == Snooze(seconds=5, reason=None)
     with pytest.raises(AttributeError):
         Snooze(5).seconds = 6
+
+
+async def test_the_function_of_a_job_is_told_its_job(app):
+    """The decorated function is easily taken for its job."""
+
+    @app.job(name="shop.send")
+    def send():
+        pass
+
+    with pytest.raises(InvalidEnqueue, match=r"it is the function of 'shop\.send'; pass that job"):
+        await app.enqueue(send.fn)
+    with pytest.raises(InvalidEnqueue, match="decorate it with @job"):
+        await app.enqueue(len)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_process_writes_its_own_pid(app):
+    """Servers make the app and fork afterwards."""
+
+    @app.job(name="work")
+    def work():
+        pass
+
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a fork beside threads; this child does next to nothing
+        child = os.fork()
+    if not child:
+        try:
+            job = app.producer.new_job(work, {}, EnqueueOptions())
+            os.write(writing, job.producer_id.encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+
+    assert os.read(reading, 300).decode() == f"{socket.gethostname()}:{child}"
+    os.close(reading)
+    os.close(writing)

@@ -28,6 +28,9 @@ from soniq_django.conf import read_settings
         ({"JOBS_MODULE": "a-b"}, "JOBS_MODULE'] is 'a-b': give the name of a module"),
         ({"JOB_TIMEOUT": -1}, "JOB_TIMEOUT is -1: give more than 0 seconds"),
         ({"ENQUEUE_VALIDATION": "maybe"}, "give 'strict', 'warn' or 'none'"),
+        ({"DATABASE": ["jobs"]}, r"DATABASE'] is \['jobs'\], which DATABASES does not have"),
+        ({"QUEUES": "my queues!"}, "QUEUES is 'my queues!': give a list of names"),
+        ({"QUEUES": ['it\'s "concurrency" timeout']}, r"is no queue name"),
         ([("CONCURRENCY", 4)], "give a dict of settings"),
     ],
 )

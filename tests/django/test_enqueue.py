@@ -1,0 +1,54 @@
+"""What callers meet when they enqueue or poll from the wrong place."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+from django.core.exceptions import SynchronousOnlyOperation
+from django.db import OperationalError, connections
+
+from soniq import Soniq
+from soniq.errors import BackendUnavailable
+from soniq_django.backend import DjangoBackend
+from soniq_django.store.errors import translated
+from tests.support.vendors import SQLITE
+from tests.yard.jobs import noop
+
+WORKER = "01a203eb-25b7-7d0e-a829-37a947cf3f2f"
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+async def test_a_sync_enqueue_in_async_code_names_the_async_one(app: Soniq) -> None:
+    """Django's own words would send the reader to sync_to_async."""
+    for call in (noop.enqueue, lambda: noop.enqueue_many([{}])):
+        with pytest.raises(SynchronousOnlyOperation, match=r"await aenqueue\(\) or aenqueue_many\(\)"):
+            call()
+
+    assert await app.list_jobs() == []
+
+
+@pytest.mark.parametrize(("alias", "command"), [("default", "migrate"), ("jobs", "migrate --database jobs")])
+def test_a_missing_table_names_the_whole_command(monkeypatch, alias: str, command: str) -> None:
+    """A migrate of the default database would not make the tables elsewhere."""
+    monkeypatch.setattr("soniq_django.store.errors._drop_if_broken", lambda _alias: None)
+
+    with pytest.raises(BackendUnavailable, match=f"run manage.py {command}$"), translated(alias):
+        raise OperationalError("no such table: soniq_jobs")
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+@pytest.mark.parametrize("alias", SQLITE)
+def test_an_idle_worker_does_not_wait_for_the_write_lock(alias: str) -> None:
+    """SQLite has one for the whole file, and idle workers look again and again."""
+    backend = DjangoBackend(alias)
+    backend.claim(worker_id=WORKER, limit=1)  # connected
+    other = sqlite3.connect(connections[alias].settings_dict["NAME"], isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    connections[alias].cursor().execute("PRAGMA busy_timeout = 0")
+    try:
+        assert backend.claim(worker_id=WORKER, limit=1) == []
+        assert backend.exchange([], worker_id=WORKER, limit=1) == ([], [])
+    finally:
+        other.close()
+        connections[alias].close()
