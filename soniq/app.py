@@ -180,7 +180,7 @@ class Soniq:
         :param queues: only these; default: the setting
         :returns: whether any job was attempted
         """
-        await self.backend.run(self.backend.check_can_work)
+        await self._run(self.backend.check_can_work)
         worker = self.worker(concurrency=concurrency, run_once=run_once, queues=queues)
         return await worker.run(handle_signals=not run_once)
 
