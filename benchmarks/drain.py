@@ -62,7 +62,10 @@ def drain(
     begun = tally.started(processes)
     if begun is None:
         raise Failed(f"not every one of {processes} worker processes found a job to run")
-    return measured(peer.finished(), begun, jobs, tally.repeated(), cut=cut)
+    outcomes = peer.finished()
+    early = sum(count for when, count in outcomes if when < begun) - peer.already
+    outcomes = [outcome for outcome in outcomes if outcome[0] >= begun]
+    return measured(outcomes, begun, jobs - early, tally.repeated(), cut=cut)
 
 
 def check_kind(peer: DatabasePeer, kind: str) -> None:
@@ -75,14 +78,12 @@ def check_kind(peer: DatabasePeer, kind: str) -> None:
 
 
 def measured(
-    outcomes: list[tuple[float, int]], begun: float, jobs: int, repeated: int, *, cut: bool
+    outcomes: list[tuple[float, int]], begun: float, wanted: int, repeated: int, *, cut: bool
 ) -> Drained:
-    """The first ``jobs`` outcomes, as far as they came after ``begun``."""
-    earlier = sum(count for when, count in outcomes if when < begun)
-    wanted = jobs - earlier
+    """The first ``wanted`` outcomes since ``begun``."""
     reached: list[tuple[int, float]] = [(0, begun)]  # so many outcomes by then
     for when, count in outcomes:
-        if when >= begun and reached[-1][0] < wanted:
+        if reached[-1][0] < wanted:
             reached.append((reached[-1][0] + count, when))
     total, ended = reached[-1]
     if not total:

@@ -17,6 +17,7 @@ from benchmarks.peers.base import DatabasePeer
 from benchmarks.runner import Results
 
 LIMIT = "limit"
+COMPARED = {"jobs/s", "commits/s", "ms"}  # units whose ratio to the limit says something
 
 
 def text(results: Results, figures: Sequence[Figure], peers: Sequence[DatabasePeer], scale: Scale) -> str:
@@ -37,7 +38,7 @@ def text(results: Results, figures: Sequence[Figure], peers: Sequence[DatabasePe
 
 def _table(results: Results, figure: Figure, peers: Sequence[DatabasePeer], scale: Scale) -> str:
     columns = figure.columns(scale)
-    rows = [["peer", *(f"{column.title}, {column.unit}" for column in columns)]]
+    rows = [["peer", *(f"{column.title}{column.unit and f', {column.unit}'}" for column in columns)]]
     reasons: dict[str, list[str]] = {}
     for peer in peers:
         if not figure.wants(peer) or peer.label in results.missing:
@@ -73,7 +74,7 @@ def _cell(results: Results, figure: Figure, label: str, column: Column) -> str:
     if len(values) > 1:
         found += f" ({_number(min(values))}–{_number(max(values))})"
     limit = results.values.get((figure.name, LIMIT, column.name))
-    if limit and label != LIMIT and column.unit != "ratio" and statistics.median(limit):
+    if limit and label != LIMIT and column.unit in COMPARED and statistics.median(limit):
         found += f" = {middle / statistics.median(limit):.2f} × limit"
     return found
 

@@ -89,7 +89,7 @@ class DatabasePeer:
         self._connection: psycopg.Connection[Any] | None = None
         self._tally: Tally | None = None
         self._runs = 0
-        self._already = 0  # finished jobs that were there before the measurement
+        self.already = 0  # finished jobs that were there before the measurement
         self.server: Server
 
     @property
@@ -148,7 +148,7 @@ class DatabasePeer:
         if self._tally is not None:
             shutil.rmtree(self._tally.directory, ignore_errors=True)
         self._runs += 1
-        self._already = 0
+        self.already = 0
         self._tally = Tally(self.directory / f"tally-{self._runs}", size)
         return self._tally
 
@@ -197,7 +197,7 @@ class DatabasePeer:
                 sets = ", ".join(f"{column} = {value}" for column, value in columns.items())
                 self.execute(f"UPDATE {self.stored} SET {sets} WHERE {self.waiting}")
         self.execute(f"VACUUM (ANALYZE) {self.stored}")
-        self._already = self.count_finished()
+        self.already = self.count_finished()
 
     identity: ClassVar[dict[str, str]] = {}  # columns that differ from job to job, with n as its number
     delayed: ClassVar[dict[str, str]] = {}  # … of a job that waits for tomorrow
@@ -265,7 +265,7 @@ class DatabasePeer:
 
     def count_finished(self) -> int:
         """How many jobs got an outcome since the measurement began."""
-        return int(self.query(f"SELECT count(*) FROM {self.outcomes}")[0][0]) - self._already
+        return int(self.query(f"SELECT count(*) FROM {self.outcomes}")[0][0]) - self.already
 
     def effects(self) -> tuple[int, int]:
         """How many rows ORM jobs wrote, and how many different jobs wrote them."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 from benchmarks.peers.base import DatabasePeer
 from benchmarks.processes import run
 
@@ -32,11 +34,11 @@ class PgQueuerPeer(DatabasePeer):
 
     def missing(self) -> str | None:
         """See the base class."""
-        try:
-            import asyncpg  # noqa: F401, PLC0415  # only to see whether it is there
-        except ImportError:
+        if reason := super().missing():
+            return reason
+        if importlib.util.find_spec("asyncpg") is None:
             return "asyncpg is not installed; pip install -e '.[bench]'"
-        return super().missing()
+        return None
 
     def install(self) -> None:
         """See the base class."""
@@ -54,7 +56,7 @@ class PgQueuerPeer(DatabasePeer):
             f"SELECT n, 'successful', 0, '{kind}', true FROM generate_series(1, {count}) AS n"
         )
         self.execute("VACUUM (ANALYZE) pgqueuer_log")
-        self._already = self.count_finished()
+        self.already = self.count_finished()
 
     def worker_command(self) -> list[str]:
         """See the base class."""
