@@ -64,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     made = parser()
     options = made.parse_args(arguments)
     try:
+        import psycopg  # noqa: PLC0415  # as below
+
         from benchmarks import chart, report  # noqa: PLC0415  # --help works without the extra
         from benchmarks.figures import FIGURES, QUICK, Scale  # noqa: PLC0415  # as above
         from benchmarks.peers import NAMES, all_peers  # noqa: PLC0415  # as above
@@ -84,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # clean up as after Ctrl-C
     try:
         server = Server(options.url, options.data)
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, psycopg.Error) as error:
         print(error, file=sys.stderr)
         return 2
     try:

@@ -7,6 +7,7 @@ the database noted on their own; see README.md.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -57,12 +58,15 @@ def drain(
     try:
         peer.start_worker(processes)
         cut = not peer.wait_done(jobs, seconds)
+        seen = time.time()
     finally:
         peer.stop()
     begun = tally.started(processes)
     if begun is None:
         raise Failed(f"not every one of {processes} worker processes found a job to run")
     outcomes = peer.finished()
+    if not cut and peer.server.own and outcomes and not backlog and outcomes[-1][0] > seen:
+        raise Failed("something rewrote the outcomes after they had been seen, so their times are not known")
     early = sum(count for when, count in outcomes if when < begun) - peer.already
     outcomes = [outcome for outcome in outcomes if outcome[0] >= begun]
     return measured(outcomes, begun, jobs - early, tally.repeated(), cut=cut)

@@ -1,6 +1,7 @@
 """Child processes: started in a session of their own, watched, and ended with everything they started."""
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -10,7 +11,14 @@ from pathlib import Path
 
 import psutil
 
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def die_with_parent() -> None:
+    """For ``preexec_fn``: where Linux can, end this process when ours is killed before it could do so."""
+    if LIBC is not None:
+        LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 class Program:
@@ -28,6 +36,7 @@ class Program:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                preexec_fn=die_with_parent,  # noqa: PLW1509  # it calls one C function, and no Python lock
             )
 
     @property

@@ -145,6 +145,7 @@ def heading(report: dict[str, Any]) -> str:
             "# Benchmarks",
             "",
             f"{machine['system']}, {machine['cores']} cores, Python {machine['python']}{flush}.",
+            f"Load average before the start: {', '.join(map(str, server['load']))} (best near 0).",
             f"PostgreSQL {server['version']}: {settings}.",
             f"{versions}.",
             f"Median of {rounds} (lowest–highest), in {report['seconds']:,} s. Compare within one run only.",

@@ -42,9 +42,9 @@ def measure(
             ready += [peer] if _set_up(peer, server, results) else []
         cells = [
             (figure, peer, cell)
-            for _ in range(rounds)
+            for number in range(rounds)
             for figure in figures
-            for peer in ready
+            for peer in _rotated(ready, number)
             if figure.wants(peer)
             for cell in figure.cells(peer, context)
         ]
@@ -68,6 +68,12 @@ def measure(
             peer.cleanup()
     results.seconds = time.monotonic() - begun
     return results
+
+
+def _rotated(peers: Sequence[DatabasePeer], number: int) -> Sequence[DatabasePeer]:
+    """Each round begins with another peer, so that nobody always follows the same one."""
+    turn = number * len(peers) // 3 % max(len(peers), 1)
+    return [*peers[turn:], *peers[:turn]]
 
 
 def _set_up(peer: DatabasePeer, server: Server, results: Results) -> bool:

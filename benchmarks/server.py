@@ -45,8 +45,16 @@ class Server:
         self.directory.chmod(0o755)  # the server may run as another user
         self._process: subprocess.Popen[str] | None = None
         self._names: dict[str, str] = {}
-        self.url = url or self._start()
-        self._admin = psycopg.connect(self.url, autocommit=True)
+        self._admin: psycopg.Connection[Any] | None = None
+        try:
+            self.url = url or self._start()
+            self._admin = psycopg.connect(self.url, autocommit=True)
+            self._check()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _check(self) -> None:
         if self.setting("track_commit_timestamp") != "on":
             raise RuntimeError("the server needs track_commit_timestamp = on, to say when a job was done")
 
@@ -72,7 +80,8 @@ class Server:
         for name in self._names.values():
             with contextlib.suppress(psycopg.Error):
                 self._run("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
-        self._admin.close()
+        if self._admin is not None:
+            self._admin.close()
         if self._process is not None:
             assert self._process.stdin is not None
             self._process.stdin.close()
@@ -138,6 +147,7 @@ class Server:
             "version": self.setting("server_version"),
             "own": self.own,
             "settings": {name: self.setting(name) for name in names},
+            "load": [round(load, 1) for load in os.getloadavg()],
             "flush_ms": self._flush_time() if self.own else None,
         }
 
@@ -155,14 +165,19 @@ class Server:
         return round(statistics.median(times) * 1000, 3)
 
     @property
+    def _connection(self) -> psycopg.Connection[Any]:
+        assert self._admin is not None
+        return self._admin
+
+    @property
     def _log(self) -> Path:
         return self.directory / "pgdata" / "log"
 
     def _run(self, statement: str, name: str) -> None:
-        self._admin.execute(sql.SQL(statement).format(sql.Identifier(name)))
+        self._connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
 
     def _value(self, query: str, *values: Any) -> Any:
-        row = self._admin.execute(query, values).fetchone()
+        row = self._connection.execute(query, values).fetchone()
         if row is None:
             raise RuntimeError(f"the server has no answer to: {query}")
         return row[0]

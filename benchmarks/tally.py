@@ -7,6 +7,7 @@ ran, how many ran, and which ran twice, without asking the database under test.
 import mmap
 import os
 import struct
+import threading
 import time
 from pathlib import Path
 
@@ -27,33 +28,36 @@ class _Page:
         struct.pack_into("d", self.bytes, 0, time.time())
 
 
-_runs: _Page | None = None
-_stamps: _Page | None = None
+_pages: dict[str, _Page] = {}
+_lock = threading.Lock()  # a second thread that opened the file anew would pull it from under the first
+
+
+def _page(kind: str, width: int) -> mmap.mmap:
+    with _lock:
+        if kind not in _pages:
+            _pages[kind] = _Page(kind, width)
+        return _pages[kind].bytes
 
 
 def count(number: int) -> None:
     """Job ``number`` ran."""
-    global _runs  # noqa: PLW0603  # one page per process
-    if _runs is None:
-        _runs = _Page("runs", 1)
-    page = _runs.bytes
+    known = _pages.get("runs")
+    page = known.bytes if known else _page("runs", 1)
     if page[HEADER + number] < FULL:
         page[HEADER + number] += 1
 
 
 def stamp(number: int) -> None:
     """Job ``number`` runs now."""
-    global _stamps  # noqa: PLW0603  # see above
     now = time.time()
-    if _stamps is None:
-        _stamps = _Page("stamps", 8)
-    struct.pack_into("d", _stamps.bytes, HEADER + 8 * number, now)
+    struct.pack_into("d", _page("stamps", 8), HEADER + 8 * number, now)
     count(number)
 
 
 def _forget() -> None:
-    global _runs, _stamps  # noqa: PLW0603  # see above
-    _runs = _stamps = None
+    global _lock  # noqa: PLW0603  # the parent's may be held by a thread that the child does not have
+    _lock = threading.Lock()
+    _pages.clear()
 
 
 os.register_at_fork(after_in_child=_forget)

@@ -24,7 +24,7 @@ def measure(peer: DatabasePeer, context: Context) -> dict[str, float]:
         peer.check()
         limit = min(LONGEST, context.scale.seconds)
         found = peer.produce(kind, "latencies", count=wanted, seconds=limit)["latencies"]
-        if len(found) < 5:
+        if len(found) < 3:
             raise Failed(f"only {len(found)} jobs were picked up within {limit:g} s")
         peer.wait_done(len(found), 5)
     finally:

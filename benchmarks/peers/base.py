@@ -81,6 +81,7 @@ class DatabasePeer:
     tables: ClassVar[tuple[str, ...]]  # emptied before each measurement
     stored: ClassVar[str]  # the table that enqueueing writes to
     outcomes: ClassVar[str]  # what follows FROM to find one row per finished job
+    committed: ClassVar[str] = "pg_xact_commit_timestamp(xmin)"  # when; if nothing updates the row later
 
     def __init__(self, variant: str = "", **producer: Any) -> None:
         self.variant = variant
@@ -258,9 +259,8 @@ class DatabasePeer:
     def finished(self) -> list[tuple[float, int]]:
         """See :class:`Peer`."""
         return self.query(
-            "SELECT extract(epoch FROM pg_xact_commit_timestamp(transaction))::float8 AS committed, n FROM "
-            f"(SELECT xmin AS transaction, count(*) AS n FROM {self.outcomes} GROUP BY xmin) AS outcome "
-            "WHERE pg_xact_commit_timestamp(transaction) IS NOT NULL ORDER BY committed"
+            f"SELECT extract(epoch FROM {self.committed})::float8 AS moment, count(*) FROM {self.outcomes} "
+            "GROUP BY moment ORDER BY moment"
         )
 
     def count_finished(self) -> int:

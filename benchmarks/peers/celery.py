@@ -12,6 +12,7 @@ import time
 from datetime import datetime
 
 from benchmarks.peers.base import DatabasePeer, NotRun
+from benchmarks.processes import die_with_parent
 from benchmarks.server import Server
 from benchmarks.tally import Tally
 
@@ -46,6 +47,7 @@ class CeleryPeer(DatabasePeer):
             stdout=subprocess.DEVNULL,
             cwd=server.directory,
             start_new_session=True,
+            preexec_fn=die_with_parent,  # noqa: PLW1509  # it calls one C function, and no Python lock
         )
         super().setup(server)
         self.environment["SONIQ_BENCH_REDIS"] = f"redis://127.0.0.1:{port}"

@@ -21,6 +21,7 @@ class PgQueuerPeer(DatabasePeer):
     tables = ("pgqueuer", "pgqueuer_log", "pgqueuer_statistics")
     stored = "pgqueuer"
     outcomes = "pgqueuer_log WHERE status = 'successful'"
+    committed = "created"  # its workers update the rows when they make up statistics
     identity = {
         "id": "nextval(pg_get_serial_sequence('pgqueuer', 'id'))",
         "payload": "'\\x' || encode(convert_to(format('{\"n\": %s}', n), 'UTF8'), 'hex')",

@@ -13,7 +13,8 @@ class ProcrastinatePeer(DatabasePeer):
     apps = ("procrastinate.contrib.django",)
     tables = ("procrastinate_jobs", "procrastinate_workers", "procrastinate_events")
     stored = "procrastinate_jobs"
-    outcomes = "procrastinate_jobs WHERE status = 'succeeded'"
+    # Not its jobs: a worker that leaves updates all of those that it ran.
+    outcomes = "procrastinate_events WHERE type = 'succeeded'"
     identity = {
         "id": "nextval(pg_get_serial_sequence('procrastinate_jobs', 'id'))",
         "args": "jsonb_build_object('n', n)",
