@@ -24,6 +24,7 @@ class Scale:
     snapshot_jobs: int = 200_000
     memory_jobs: int = 200_000
     idle_seconds: float = 30
+    settle: float = 3  # seconds for a worker to come to rest
 
 
 QUICK = Scale(
@@ -38,6 +39,7 @@ QUICK = Scale(
     snapshot_jobs=2_000,
     memory_jobs=2_000,
     idle_seconds=3,
+    settle=1,
 )
 
 

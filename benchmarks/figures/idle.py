@@ -9,7 +9,6 @@ from benchmarks.figures.base import Cell, Column, Context, Figure, Scale, usual
 from benchmarks.peers.base import DatabasePeer
 
 WARM_UP = 20  # jobs, so that all threads and connections it keeps are there
-SETTLE = 3.0
 
 
 def measure(peer: DatabasePeer, context: Context) -> dict[str, float]:
@@ -22,7 +21,7 @@ def measure(peer: DatabasePeer, context: Context) -> dict[str, float]:
         try:
             peer.start_worker()
             peer.wait_done(WARM_UP, context.scale.seconds)
-            time.sleep(SETTLE)
+            time.sleep(context.scale.settle)
             log, cpu, begun = server.log_size(), _cpu(peer), time.monotonic()
             transactions = server.transactions(peer.database)
             time.sleep(seconds)

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from benchmarks.figures.base import Cell, Column, Context, Figure, Scale, usual
 from benchmarks.peers.base import DatabasePeer, Failed
 
-SETTLE = 2.0  # seconds that a worker gets to start up
 LONGEST = 30.0  # seconds, for those who poll
 
 
@@ -20,7 +19,7 @@ def measure(peer: DatabasePeer, context: Context) -> dict[str, float]:
     peer.reset(wanted)
     try:
         peer.start_worker()
-        time.sleep(SETTLE)
+        time.sleep(context.scale.settle)
         peer.check()
         limit = min(LONGEST, context.scale.seconds)
         found = peer.produce(kind, "latencies", count=wanted, seconds=limit)["latencies"]

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from benchmarks.figures.base import Cell, Column, Context, Figure, Scale
 from benchmarks.peers.base import DatabasePeer
 
-SETTLE = 2.0
-
 
 def measure(peer: DatabasePeer, context: Context) -> dict[str, float]:
     """Resident memory after a tenth of the jobs, and how much more it is after all the others."""
@@ -20,12 +18,12 @@ def measure(peer: DatabasePeer, context: Context) -> dict[str, float]:
     try:
         peer.start_worker()
         peer.wait_done(first, patience)
-        time.sleep(SETTLE)
+        time.sleep(context.scale.settle)
         before = _rss(peer)
         peer.enqueue(first, jobs, "noop")
         if not peer.wait_done(first + jobs, patience):
             context.notes.append(f"{peer.label}, memory: not all of {jobs:,} jobs in {patience:g} s")
-        time.sleep(SETTLE)
+        time.sleep(context.scale.settle)
         return {"before": before, "growth": _rss(peer) - before}
     finally:
         peer.stop()

@@ -56,7 +56,7 @@ class PgQueuerPeer(DatabasePeer):
             "INSERT INTO pgqueuer_log (job_id, status, priority, entrypoint, aggregated) "
             f"SELECT n, 'successful', 0, '{kind}', true FROM generate_series(1, {count}) AS n"
         )
-        self.execute("VACUUM (ANALYZE) pgqueuer_log")
+        self.settle("pgqueuer_log")
         self.already = self.count_finished()
 
     def worker_command(self) -> list[str]:
