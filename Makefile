@@ -50,6 +50,10 @@ format:  ## let ruff repair and format the code
 	ruff check --fix
 	ruff format
 
+.PHONY: bench
+bench:  ## run all benchmarks, with small numbers (see benchmarks/README.md)
+	$(PYTHON) -m benchmarks --quick
+
 .PHONY: demo
 demo:  ## run the example shop's demo
 	$(PYTHON) example_project/manage.py demo

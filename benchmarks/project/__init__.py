@@ -1,0 +1,1 @@
+"""A small Django project whose only app is the work to be done."""
