@@ -33,6 +33,10 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the bar as it is; what is written from now on stands below it."""
         self._stack.close()
 
     def expect(self, total: Callable[[], int]) -> None:

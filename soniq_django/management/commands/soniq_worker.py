@@ -98,13 +98,14 @@ class Command(BaseCommand):
                 self.stdout.write(banner(app, worker))
                 self.stdout.flush()
             connections.close_all()  # from here on the worker's own threads talk to the database
-            asyncio.run(self.run_worker(worker, talks=talks))
+            asyncio.run(self.run_worker(worker, progress, talks=talks))
 
-    async def run_worker(self, worker: Worker, *, talks: bool) -> None:
+    async def run_worker(self, worker: Worker, progress: Progress, *, talks: bool) -> None:
         """Run it until it has stopped; as a program, end there if code of a job cannot be ended."""
         loop = asyncio.get_running_loop()
         stop_with_supervisor(lambda: loop.call_soon_threadsafe(worker.stop))
         await worker.run(handle_signals=True)
+        progress.close()
         if talks:
             self.stdout.write(f"Stopped after {worker.processed} {_jobs(worker.processed)}.")
         self.stdout.flush()
