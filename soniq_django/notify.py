@@ -29,6 +29,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 CHANNEL = "soniq_jobs"
 PROBE_EVERY = 30.0  # seconds
 PROBE_TIMEOUT = 5.0
+LOOK_BACK = 50  # callbacks of a transaction to look through for a hint; beyond, there is a second one
 LOOK_UP = 0.2  # seconds until a wait notices that the listener was closed
 LONGEST_BACKOFF = 15.0
 
@@ -57,8 +58,8 @@ class Hint:
 def hint_after_commit(alias: str, queue: str) -> None:
     """Tell the workers about ``queue`` once the open transaction has committed; without one, now.
 
-    One statement per transaction. A hint belongs to the savepoint that it was made in: it is used again
-    only by enqueues that would be rolled back with it.
+    One statement per transaction: a hint that still waits for the commit is used again. Savepoints nest,
+    so what rolls such a hint back rolls back whoever uses it, too.
     """
     connection = connections[alias]
     if not connection.in_atomic_block and not connection.get_autocommit():
@@ -73,9 +74,8 @@ def hint_after_commit(alias: str, queue: str) -> None:
 
 
 def _pending(connection: BaseDatabaseWrapper) -> Hint | None:
-    savepoints = set(connection.savepoint_ids)
-    for made_in, callback, *_ in reversed(connection.run_on_commit[-50:]):
-        if isinstance(callback, Hint) and made_in <= savepoints:
+    for _, callback, *_ in reversed(connection.run_on_commit[-LOOK_BACK:]):
+        if isinstance(callback, Hint):
             return callback
     return None
 

@@ -28,7 +28,6 @@ from typing import Any, cast
 
 import psycopg
 
-from soniq.errors import BackendUnavailable
 from soniq.jobs import Claim, JobStatus, NewJob
 from soniq.transitions import Change
 from soniq_django.store import sql
@@ -111,7 +110,8 @@ class PostgresStatements(OrmStatements):
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         """See :class:`soniq.backend.StorageBackend`."""
-        return self._recorded(changes, None)[0]
+        with self.transaction():
+            return self._record(changes, None)[0]
 
     def exchange(
         self,
@@ -129,22 +129,8 @@ class PostgresStatements(OrmStatements):
             with translated(self.alias):
                 self.connection.ensure_connection()
                 return [], self._claim(asked)
-        return self._recorded(changes, asked)
-
-    def _recorded(self, changes: Sequence[Change], asked: _Asked | None) -> tuple[list[bool], list[Claim]]:
-        """Write the changes and claim, in one transaction; as a pipeline if nothing goes wrong.
-
-        A pipeline hides which of its statements failed, and why. So what failed is done again, statement
-        by statement, and fails with the error that tells.
-        """
-        try:
-            with self.transaction():
-                return self._record(changes, asked, pipelined=psycopg.Pipeline.is_supported())
-        except BackendUnavailable as error:
-            if not _was_aborted(error):
-                raise
         with self.transaction():
-            return self._record(changes, asked, pipelined=False)
+            return self._record(changes, asked)
 
     def next_due(
         self, *, queues: Collection[str] | None = None, names: Collection[str] | None = None
@@ -160,16 +146,17 @@ class PostgresStatements(OrmStatements):
             found = cursor.execute(*asked.next_due()).fetchone()
         return None if found is None else cast("float | None", found[0])
 
-    def _record(
-        self, changes: Sequence[Change], asked: _Asked | None, *, pipelined: bool
-    ) -> tuple[list[bool], list[Claim]]:
-        """Write the changes, then claim. Runs in a transaction."""
+    def _record(self, changes: Sequence[Change], asked: _Asked | None) -> tuple[list[bool], list[Claim]]:
+        """Write the changes, then claim; as one pipeline. Runs in a transaction.
+
+        Of a pipeline that fails, psycopg raises the error of the first statement that failed.
+        """
         groups, others = _grouped(changes)
         written: set[str] = set()
         rare = dict(zip(map(id, others), super().apply(others), strict=True)) if others else {}
         session = cast("psycopg.Connection[Any]", self.connection.connection)
         cursors = []
-        with session.pipeline() if pipelined else nullcontext():
+        with session.pipeline() if psycopg.Pipeline.is_supported() else nullcontext():
             if asked is not None:
                 psycopg.Cursor(session).execute(sql.PLANNER)
             for group in groups:
@@ -342,14 +329,6 @@ def _claim_of(row: Sequence[Any], worker_id: str) -> Claim:
 
 def _in_order(claim: Claim) -> tuple[int, datetime, str]:
     return claim.priority, claim.scheduled_at, claim.job_id
-
-
-def _was_aborted(error: BaseException) -> bool:
-    """Whether the error only says that another statement of the pipeline had failed."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, psycopg.errors.PipelineAborted):
-        cause = cause.__cause__
-    return cause is not None
 
 
 def _shared(job: NewJob) -> tuple[Any, ...]:

@@ -785,7 +785,7 @@ async def test_a_claim_whose_answer_was_lost_is_run_all_the_same(faulty, start):
 
 
 async def test_taking_stock_starts_no_job_twice(faulty, start):
-    """What the worker holds already is not new to it, running or recorded."""
+    """What the worker holds already is not new to it."""
     runs = []
     proceed = asyncio.Event()
 
@@ -794,10 +794,17 @@ async def test_taking_stock_starts_no_job_twice(faulty, start):
         runs.append(number)
         await proceed.wait()
 
+    @faulty.job
+    async def quick() -> None:
+        pass
+
     ids = [await faulty.enqueue(work, number=number) for number in range(2)]
-    start(faulty, concurrency=2)
+    start(faulty, concurrency=4)
     await wait_until(lambda: len(runs) == 2)
-    faulty.backend.fail("apply", times=2)
+    faulty.backend.fail("claim", times=1)
+    await until(faulty, await faulty.enqueue(quick), "done")
+    assert faulty.backend.failed["claim"] == 1
+    await until(faulty, await faulty.enqueue(quick), "done")
     proceed.set()
 
     for job_id in ids:

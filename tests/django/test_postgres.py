@@ -93,19 +93,19 @@ def test_a_claim_walks_the_claim_index_and_sorts_nothing_but_its_answer(
 
 
 def test_a_claim_goes_on_behind_its_mark_and_looks_to_the_front_in_time(alias: str) -> None:
-    """A job that sorts before the mark waits at most the promised 100 ms."""
+    """A job that sorts before the mark is found long before the jobs behind the mark are used up."""
     backend = DjangoBackend(alias, notify=False)
     mine = worker(backend)
     backend.enqueue(new_jobs(2000))
-    backend.claim(worker_id=mine, limit=5)
+    backend.claim(worker_id=mine, limit=1)
     [urgent] = backend.enqueue(new_jobs(1, priority=1))
 
-    enqueued = time.monotonic()
-    while urgent not in [claim.job_id for claim in backend.claim(worker_id=mine, limit=5)]:
-        assert time.monotonic() - enqueued < 2.0
+    behind = 0
+    while urgent not in (taken := [claim.job_id for claim in backend.claim(worker_id=mine, limit=1)]):
+        behind += len(taken)
 
+    assert behind < 1000
     assert FRONT_EVERY < 0.1
-    assert time.monotonic() - enqueued < 1.0  # generous: the machine may be busy
 
 
 def test_a_claim_that_finds_too_few_behind_its_mark_looks_to_the_front(alias: str) -> None:
