@@ -27,7 +27,7 @@ No I/O, no clock: a change carries durations, and the storage turns them into in
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from soniq.jobs import Claim, DeadLetterReason, JobStatus
 
@@ -54,11 +54,9 @@ class Change:
 
 def succeed(claim: Claim, *, result_json: str | None, ttl: float | None, error: str | None = None) -> Change:
     """The handler returned. ``error`` notes a result that could not be stored."""
-    return Change(
+    return _of(
+        claim,
         verb="succeed",
-        job_id=claim.job_id,
-        worker_id=claim.worker_id,
-        attempt=claim.attempt,
         status=JobStatus.DONE,
         result_json=result_json,
         ttl=ttl,
@@ -82,11 +80,9 @@ def fail(
         return bury(claim, reason=DeadLetterReason.PERMANENT_FAILURE, error=error)
     if claim.attempt >= claim.max_attempts:
         return bury(claim, reason=exhausted, error=error)
-    return Change(
+    return _of(
+        claim,
         verb="retry",
-        job_id=claim.job_id,
-        worker_id=claim.worker_id,
-        attempt=claim.attempt,
         status=JobStatus.QUEUED,
         delay=delay,
         error=error,
@@ -95,11 +91,9 @@ def fail(
 
 def snooze(claim: Claim, *, seconds: float, reason: str | None) -> Change:
     """The handler asked to run later: queued again, the attempt is given back."""
-    return Change(
+    return _of(
+        claim,
         verb="snooze",
-        job_id=claim.job_id,
-        worker_id=claim.worker_id,
-        attempt=claim.attempt,
         status=JobStatus.QUEUED,
         attempts=claim.attempt - 1,
         delay=seconds,
@@ -109,11 +103,9 @@ def snooze(claim: Claim, *, seconds: float, reason: str | None) -> Change:
 
 def interrupt(claim: Claim) -> Change:
     """The worker stops before the job ended: queued again, the attempt is given back."""
-    return Change(
+    return _of(
+        claim,
         verb="interrupt",
-        job_id=claim.job_id,
-        worker_id=claim.worker_id,
-        attempt=claim.attempt,
         status=JobStatus.QUEUED,
         attempts=claim.attempt - 1,
     )
@@ -128,11 +120,9 @@ def rescue(claim: Claim, *, max_crashes: int) -> Change:
     error = f"worker {claim.worker_id} was lost during attempt {claim.attempt}"
     if crashes >= max_crashes or claim.attempt >= claim.max_attempts:
         return bury(claim, reason=DeadLetterReason.WORKER_LOST, error=error)
-    return Change(
+    return _of(
+        claim,
         verb="rescue",
-        job_id=claim.job_id,
-        worker_id=claim.worker_id,
-        attempt=claim.attempt,
         status=JobStatus.QUEUED,
         crashes=crashes,
         error=error,
@@ -141,11 +131,9 @@ def rescue(claim: Claim, *, max_crashes: int) -> Change:
 
 def bury(claim: Claim, *, reason: DeadLetterReason, error: str) -> Change:
     """Give up: the job moves to the dead letters."""
-    return Change(
+    return _of(
+        claim,
         verb="bury",
-        job_id=claim.job_id,
-        worker_id=claim.worker_id,
-        attempt=claim.attempt,
         status=None,
         error=error,
         reason=reason,
@@ -161,4 +149,16 @@ def cancel(job_id: str, *, ttl: float | None) -> Change:
         attempt=0,
         status=JobStatus.CANCELLED,
         ttl=ttl,
+    )
+
+
+def _of(claim: Claim, *, verb: Verb, status: JobStatus | None, **effect: Any) -> Change:
+    """A change of the claimed job, behind the guard that the claim still holds."""
+    return Change(
+        verb=verb,
+        job_id=claim.job_id,
+        worker_id=claim.worker_id,
+        attempt=claim.attempt,
+        status=status,
+        **effect,
     )
