@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from soniq import transitions
 from soniq.arguments import clean_text, encode
@@ -33,8 +33,7 @@ from soniq.transitions import Change
 logger = logging.getLogger("soniq.worker")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What one attempt came to."""
 
     claim: Claim

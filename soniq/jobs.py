@@ -1,4 +1,8 @@
-"""The values that travel between enqueue, storage and worker. All of them are frozen."""
+"""The values that travel between enqueue, storage and worker. None of them can be changed.
+
+Those that are made for each job are named tuples: a frozen dataclass of this size takes four times as
+long to make, which a worker notices (docs/performance.md).
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 JSON: TypeAlias = Any  # None, bool, int, finite float, str, list and dict of these
 
@@ -36,8 +40,7 @@ class DeadLetterReason(StrEnum):
     WORKER_LOST = "worker_lost"  # its workers died under it too often
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewJob:
+class NewJob(NamedTuple):
     """A job as a producer hands it to the storage: validated, encoded, not yet stored."""
 
     id: str  # UUIDv7, chosen by the producer
@@ -54,8 +57,7 @@ class NewJob:
     producer_id: str = ""  # host:pid, for people
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """A job in the hands of a worker, and the fencing token ``(job_id, worker_id, attempt)``."""
 
     job_id: str

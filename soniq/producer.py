@@ -8,7 +8,6 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -147,7 +146,7 @@ class JobProducer:
         )
         self._ready()
         job = self.new_job(letter.job_name, letter.args if args is None else args, options)
-        return replace(job, max_attempts=max_attempts or letter.max_attempts)
+        return job._replace(max_attempts=max_attempts or letter.max_attempts)
 
     def _numbered(
         self, index: int, target: Target, args: Mapping[str, Any], options: EnqueueOptions

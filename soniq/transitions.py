@@ -26,16 +26,14 @@ No I/O, no clock: a change carries durations, and the storage turns them into in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from soniq.jobs import Claim, DeadLetterReason, JobStatus
 
 Verb: TypeAlias = Literal["succeed", "retry", "snooze", "interrupt", "rescue", "cancel", "bury"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(NamedTuple):
     """One decided change of one job."""
 
     verb: Verb

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, cast
 
@@ -77,12 +76,12 @@ def claim(row: Sequence[Any], worker_id: str) -> Claim:
 def orphan(row: Sequence[Any]) -> Claim:
     """The claim that the row (CLAIM_COLUMNS and worker_id) is held by."""
     held = claim(row[:-1], str(row[-1]))
-    return replace(held, attempt=held.attempt - 1)
+    return held._replace(attempt=held.attempt - 1)
 
 
 def without_identity(change: Change) -> Change:
     """What a change writes: equal for changes that one statement can write."""
-    return replace(change, job_id="", worker_id=None, attempt=0)
+    return change._replace(job_id="", worker_id=None, attempt=0)
 
 
 def written(effect: Change) -> dict[str, Any]:

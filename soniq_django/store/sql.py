@@ -35,7 +35,7 @@ UPDATE soniq_jobs
 SET status = 'processing', worker_id = %(worker)s, attempts = attempts + 1,
     started_at = statement_timestamp(), updated_at = statement_timestamp()
 WHERE id = ANY(ARRAY({due}))
-RETURNING id::text, job_name, args, queue, priority, attempts, max_attempts, crashes,
+RETURNING id::text, job_name, args::text, queue, priority, attempts, max_attempts, crashes,
           scheduled_at, created_at
 """
 

@@ -8,7 +8,6 @@ import sqlite3
 import threading
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,7 +105,7 @@ def test_an_error_within_a_transaction_leaves_no_lock_behind(
     backend: SQLiteBackend, intruder: sqlite3.Connection
 ) -> None:
     with pytest.raises(BackendError, match="refused a row"):
-        backend.enqueue([new_job(), replace(new_job(), job_name=None)])  # type: ignore[arg-type]  # breaks the job on purpose
+        backend.enqueue([new_job(), new_job()._replace(job_name=None)])  # type: ignore[arg-type]  # breaks the job on purpose
     intruder.execute("BEGIN IMMEDIATE")
     intruder.execute("ROLLBACK")
 

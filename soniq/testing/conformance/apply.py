@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -164,7 +163,7 @@ class ApplyConformance(Conformance):
         """Only the worker that holds the claim can end it."""
         claim = claimed(backend)
         before = stored(backend, claim.job_id)
-        stranger = replace(claim, worker_id=new_worker(backend))
+        stranger = claim._replace(worker_id=new_worker(backend))
 
         assert backend.apply([outcome(stranger)]) == [False]
         assert stored(backend, claim.job_id) == before
@@ -262,7 +261,7 @@ class ApplyConformance(Conformance):
 
     def test_changes_of_unknown_jobs_are_answered_false(self, backend: StorageBackend) -> None:
         """A job that never was has moved on, too."""
-        claim = replace(claimed(backend), job_id=new_id())
+        claim = claimed(backend)._replace(job_id=new_id())
 
         assert backend.apply([cancel(new_id(), ttl=None), interrupt(claim)]) == [False, False]
 
@@ -280,13 +279,13 @@ class ApplyConformance(Conformance):
         stranger = new_worker(backend)
         changes = [
             succeed(good[0], result_json="1", ttl=60),
-            succeed(replace(good[1], worker_id=stranger), result_json="1", ttl=60),
+            succeed(good[1]._replace(worker_id=stranger), result_json="1", ttl=60),
             fail(good[2], error="broken", delay=60),
-            bury(replace(good[3], attempt=2), reason=DeadLetterReason.TIMEOUT, error="late"),
+            bury(good[3]._replace(attempt=2), reason=DeadLetterReason.TIMEOUT, error="late"),
             bury(good[4], reason=DeadLetterReason.TIMEOUT, error="late"),
             cancel(good[5].job_id, ttl=None),
             snooze(good[6], seconds=60, reason=None),
-            interrupt(replace(good[7], job_id=new_id())),
+            interrupt(good[7]._replace(job_id=new_id())),
         ]
 
         answers = backend.apply(changes)

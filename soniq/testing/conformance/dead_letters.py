@@ -145,7 +145,7 @@ class DeadLetterConformance(Conformance):
     def test_a_move_whose_guard_fails_leaves_no_letter(self, backend: StorageBackend) -> None:
         """A late burial neither removes the job nor writes a dead letter."""
         claim = claimed(backend)
-        late = bury(replace(claim, attempt=2), reason=DeadLetterReason.TIMEOUT, error="late")
+        late = bury(claim._replace(attempt=2), reason=DeadLetterReason.TIMEOUT, error="late")
 
         assert backend.apply([late]) == [False]
         assert stored(backend, claim.job_id).status is JobStatus.PROCESSING

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -167,7 +166,7 @@ class EnqueueConformance(Conformance):
     ) -> None:
         """One job that cannot be stored keeps out all others, wherever it stands, unique or not."""
         jobs = new_jobs(4)
-        jobs.insert(place, replace(self.broken_job(), unique_key=key))
+        jobs.insert(place, self.broken_job()._replace(unique_key=key))
 
         with pytest.raises(Exception):  # noqa: B017, PT011  # any error will do
             backend.enqueue(jobs)

@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -56,7 +55,7 @@ class Conformance:
 
     def broken_job(self) -> NewJob:
         """A job that the store refuses to write; by default one without a name."""
-        return replace(new_job(), job_name=None)  # type: ignore[arg-type]  # breaks the job on purpose
+        return new_job()._replace(job_name=None)  # type: ignore[arg-type]  # breaks the job on purpose
 
 
 def exactly(value: object) -> str:
