@@ -9,11 +9,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import Context, copy_context
 from datetime import datetime
 from typing import TypeVar
 
 T = TypeVar("T")
+
+
+class Surroundings:
+    """What surrounds the jobs that one slot runs in the event loop, as long as it has the same thread.
+
+    Called in the event loop. None of this may raise: a slot that cannot be entered can run no job.
+    """
+
+    def __init__(self) -> None:
+        self._context = copy_context()
+
+    def enter(self) -> Context:
+        """The context to run one job in; what the job changes there ends with it."""
+        return self._context.copy()
+
+    def leave(self, context: Context) -> None:
+        """The job that ran in ``context`` has ended."""
+
+    def close(self) -> None:
+        """No further job comes; what earlier ones left running may no longer use the thread."""
 
 
 class Environment:
@@ -31,6 +52,6 @@ class Environment:
         """Entered on the thread, around the sync code of one job."""
         return nullcontext()
 
-    def around_async(self, thread: Executor) -> AbstractAsyncContextManager[None]:
-        """Entered in the event loop, around one async job; ``thread`` is its slot's."""
-        return nullcontext()
+    def around_async(self, thread: Executor) -> Surroundings:
+        """What surrounds the async jobs of a slot; ``thread`` is the slot's."""
+        return Surroundings()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from soniq import transitions
 from soniq.arguments import clean_text, encode
+from soniq.deadline import within
 from soniq.environment import Environment
 from soniq.errors import InvalidArguments, InvalidJob, JobTimeout
 from soniq.exits import in_job
@@ -32,6 +34,8 @@ from soniq.transitions import Change
 
 logger = logging.getLogger("soniq.worker")
 
+_EAGERLY: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
+
 
 class Outcome(NamedTuple):
     """What one attempt came to."""
@@ -40,6 +44,19 @@ class Outcome(NamedTuple):
     change: Change
     seconds: float = 0.0
     summary: str = ""  # one line about what went wrong, if something did
+
+
+class Running:
+    """An attempt that runs in the event loop. Cancelling its task gives the job back.
+
+    The outcome is not the task's result: a job may cancel its own task in its last step, and return.
+    """
+
+    __slots__ = ("outcome", "task")
+    task: asyncio.Task[None]
+
+    def __init__(self) -> None:
+        self.outcome: Outcome | None = None  # None while it runs, and if it was cancelled
 
 
 class Execution:
@@ -110,8 +127,29 @@ class Execution:
                     call_hooks(hooks.error, *about, error, claim.attempt)
             return self._failed(attempt, error)
 
-    async def run(self, claim: Claim, slot: Slot) -> Outcome:
-        """Run any job in ``slot``. Cancelling this gives the job back instead of failing it."""
+    def start(self, claim: Claim, slot: Slot) -> Running:
+        """Begin to run any job in ``slot``.
+
+        From Python 3.12 on the job starts at once: if it waits for nothing, it has ended on return.
+        """
+        if slot.surroundings is None:
+            slot.surroundings = self._environment.around_async(slot.thread)
+        surroundings = slot.surroundings
+        context = surroundings.enter()
+        running = Running()
+        running.task = asyncio.Task(
+            self._run(claim, slot, running),
+            loop=asyncio.get_running_loop(),
+            context=context,
+            **_EAGERLY,
+        )
+        if running.task.done():
+            surroundings.leave(context)
+        else:
+            running.task.add_done_callback(lambda _: surroundings.leave(context))
+        return running
+
+    async def _run(self, claim: Claim, slot: Slot, running: Running) -> None:
         in_job.set(True)
         started = self._clock()
         self._measure_start(claim)
@@ -122,7 +160,7 @@ class Execution:
             if isinstance(error, asyncio.CancelledError) and slot.interrupted:
                 raise
             decided = _undecided(claim, error)
-        return self._outcome(claim, decided, started)
+        running.outcome = self._outcome(claim, decided, started)
 
     def on_thread(self, slot: Slot, call: Callable[[], None]) -> Awaitable[None]:
         """Run ``call`` where the sync code of the slot's jobs runs."""
@@ -187,22 +225,18 @@ class Execution:
     async def _value(self, attempt: _Attempt, slot: Slot) -> Any:
         """What the handler returns, through middleware and between the hooks."""
         claim, hooks = attempt.claim, self._hooks
-        async with self._environment.around_async(slot.thread):
-            if hooks.before:
-                about = (claim.job_name, claim.job_id, claim.attempt)
-                await self._await_hooks(hooks.before, slot, *about)
-            try:
-                async with asyncio.timeout(attempt.timeout) as limit:
-                    value = await self._through_middleware(attempt, slot)
-            except TimeoutError as error:
-                if not limit.expired():
-                    raise
-                slot.abandon_if_busy()
-                raise JobTimeout(attempt.timeout or 0.0) from error
-            if hooks.after:
-                elapsed = self._milliseconds(attempt)
-                await self._await_hooks(hooks.after, slot, claim.job_name, claim.job_id, elapsed)
-            return value
+        if hooks.before:
+            about = (claim.job_name, claim.job_id, claim.attempt)
+            await self._await_hooks(hooks.before, slot, *about)
+        try:
+            value = await within(attempt.timeout, self._through_middleware(attempt, slot))
+        except JobTimeout:
+            slot.abandon_if_busy()
+            raise
+        if hooks.after:
+            elapsed = self._milliseconds(attempt)
+            await self._await_hooks(hooks.after, slot, claim.job_name, claim.job_id, elapsed)
+        return value
 
     def _through_middleware(self, attempt: _Attempt, slot: Slot) -> Awaitable[Any]:
         chain: Callable[[], Awaitable[Any]]

@@ -40,15 +40,18 @@ class Pace:
         """Whether the jobs of late were mostly Python."""
         return self._typical < SHORT
 
-    def wanted(self, *, free: int, ready: int) -> int:
+    def wanted(self, *, free: int, ready: int, visiting: bool) -> int:
         """How many jobs to claim now; 0 while there is enough.
 
         A claim costs the same for few jobs as for many, so there is none before half of what may be
-        held is used up.
+        held is used up; a quarter, if the storage is visited anyway.
+
+        :param visiting: there are outcomes to record
         """
         may_hold = free + self._ahead()
         missing = min(may_hold - ready, MOST_AT_ONCE)
-        return missing if missing > 0 and ready * 2 <= may_hold else 0
+        enough = may_hold // 4 if visiting else may_hold // 2
+        return missing if missing > 0 and missing >= min(enough, MOST_AT_ONCE // 2) else 0
 
     def _ahead(self) -> int:
         """As many as were finished within the window."""

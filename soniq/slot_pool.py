@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 
 from soniq import transitions
 from soniq.burst import Burst
-from soniq.execution import Execution, Outcome
+from soniq.execution import Execution, Outcome, Running
 from soniq.jobs import Claim
 from soniq.pace import Pace
 from soniq.slots import Slot
 
 CANCEL_GRACE = 1.0  # seconds that a cancelled job may take to clean up
 WATCH_EVERY = 0.1  # seconds between two looks at a burst
+TURN = 0.001  # seconds for which jobs are started, before others in the event loop get their turn
 
 
 class SlotPool:
@@ -44,6 +46,7 @@ class SlotPool:
         self._running: dict[asyncio.Task[None], tuple[Claim | Burst, Slot]] = {}
         self._bursts: set[Burst] = set()
         self._open = True
+        self._feeding = False  # whether the loop is about to start what is ready
         self.left_behind = False  # whether code of a job may still be running somewhere
 
     @property
@@ -62,8 +65,16 @@ class SlotPool:
         return bool(self._running)
 
     def feed(self, claims: Iterable[Claim] = ()) -> None:
-        """Add claims, and start what waits in the slots that are free."""
+        """Add claims; what waits is started in the free slots, in the loop's next turns."""
         self._ready.extend(claims)
+        if self._ready and self._free and not self._feeding:
+            self._feeding = True
+            asyncio.get_running_loop().call_soon(self._start_ready)
+
+    def _start_ready(self) -> None:
+        """Start what waits, for a short while: short async jobs run to their end in here."""
+        self._feeding = False
+        ends = time.monotonic() + TURN
         while self._ready and self._free and self._open:
             if self._execution.fits_thread(self._ready[0]) and self._bursts_are_quick():
                 return  # the bursts that are on will take it
@@ -72,6 +83,9 @@ class SlotPool:
             except IndexError:  # a burst was quicker
                 return
             self._start(claim)
+            if time.monotonic() >= ends:
+                self.feed()
+                return
 
     def take_back_ready(self) -> list[Claim]:
         """Start nothing any more; what was claimed and never started."""
@@ -118,20 +132,27 @@ class SlotPool:
             self._bursts.add(burst)
             task = asyncio.create_task(self._attend_burst(burst, slot))
             self._running[task] = (burst, slot)
-        else:
-            task = asyncio.create_task(self._attend(claim, slot))
-            self._running[task] = (claim, slot)
+            return
+        running = self._execution.start(claim, slot)
+        if running.task.done():
+            self._ended(claim, slot, running)
+            return
+        self._running[running.task] = (claim, slot)
+        running.task.add_done_callback(lambda task: self._attended(task, claim, slot, running))
 
-    async def _attend(self, claim: Claim, slot: Slot) -> None:
-        """Run one job in its slot, and free the slot."""
-        try:
-            outcome = await self._execution.run(claim, slot)
-        except asyncio.CancelledError:
+    def _attended(self, task: asyncio.Task[None], claim: Claim, slot: Slot, running: Running) -> None:
+        if self._running.pop(task, None) is not None:  # else the worker has given up on it
+            self._ended(claim, slot, running)
+            self.feed()
+
+    def _ended(self, claim: Claim, slot: Slot, running: Running) -> None:
+        """Free the slot, and deliver what became of the job."""
+        outcome = running.outcome
+        if outcome is None:
             slot.abandon_if_busy()
             outcome = Outcome(claim, transitions.interrupt(claim))
-        if self._vacate(slot):
-            self._deliver(outcome)
-            self.feed()
+        self._free.append(slot)
+        self._deliver(outcome)
 
     async def _attend_burst(self, burst: Burst, slot: Slot) -> None:
         """Watch a burst of sync jobs; give up a job that overruns its timeout."""

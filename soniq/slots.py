@@ -12,6 +12,8 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Any, TypeVar
 
+from soniq.environment import Surroundings
+
 T = TypeVar("T")
 
 
@@ -88,6 +90,7 @@ class Slot:
         self.abandoned = 0
         self.interrupted = False  # whether the worker has cancelled the job in it
         self.thread = self._new_thread()
+        self.surroundings: Surroundings | None = None  # of its async jobs; made for the first one
 
     def abandon_if_busy(self) -> bool:
         """Leave the thread to the call that it is stuck in. False: it was not busy."""
@@ -96,11 +99,18 @@ class Slot:
         self.thread.shutdown(wait=False)
         self.abandoned += 1
         self.thread = self._new_thread()
+        self._leave_surroundings()
         return True
 
     def close(self) -> None:
         """End the thread; wait for it, as it has nothing left to do."""
+        self._leave_surroundings()
         self.thread.shutdown(wait=not self.thread.busy)
+
+    def _leave_surroundings(self) -> None:
+        if self.surroundings is not None:
+            self.surroundings.close()
+            self.surroundings = None
 
     def _new_thread(self) -> SlotThread:
         return SlotThread(f"soniq-slot-{self.number}", self._at_thread_exit)

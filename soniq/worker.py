@@ -164,7 +164,9 @@ class Worker:
         """How many jobs to claim now."""
         if not self._hungry or self._stopping.requested:
             return 0
-        return self._pace.wanted(free=self._slots.free, ready=self._slots.ready)
+        return self._pace.wanted(
+            free=self._slots.free, ready=self._slots.ready, visiting=bool(self._outcomes)
+        )
 
     async def _exchange(self, wanted: int) -> None:
         """Record what piled up and claim, in one visit to the storage."""
@@ -241,23 +243,29 @@ class Worker:
         return outcomes
 
     def _recorded(self, outcomes: list[Outcome], applied: list[bool]) -> None:
+        if outcomes:
+            self._holding.difference_update(outcome.claim.job_id for outcome in outcomes)
+            self._pace.finished(len(outcomes))
+            self._hungry = True
+            # The next visit to the storage goes first.
+            self._loop.call_soon(self._report, outcomes, applied)
+
+    def _report(self, outcomes: list[Outcome], applied: list[bool]) -> None:
+        """Tell people of what was recorded."""
         for outcome, kept in zip(outcomes, applied, strict=True):
-            self._holding.discard(outcome.claim.job_id)
             log_outcome(outcome, kept=kept)
             if self._observe is not None:
                 try:
                     self._observe(outcome)
                 except Exception:
                     logger.exception("whoever watches the worker failed; the worker goes on")
-        if outcomes:
-            self._pace.finished(len(outcomes))
-            self._hungry = True
 
     def _deliver(self, outcome: Outcome) -> None:
         """Called in the event loop and on slot threads."""
         self._outcomes.append(outcome)
         self._pace.took(outcome.seconds)
         if self._resting:
+            self._resting = False  # waking once is enough; another thread may do it, too, which is harmless
             self._loop.call_soon_threadsafe(self._wake.set)
 
     # -- resting

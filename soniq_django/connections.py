@@ -11,17 +11,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, Future
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager
+from contextvars import Context, ContextVar
 from datetime import datetime
 from typing import Any, TypeVar
 
 from asgiref.sync import ThreadSensitiveContext
-from django.db import connections, reset_queries
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from soniq.environment import Environment
+from soniq.environment import Environment, Surroundings
 from soniq_django.times import meant_by
 
 logger = logging.getLogger("soniq.worker")
@@ -38,76 +39,142 @@ class DjangoEnvironment(Environment):
         """See :class:`soniq.environment.Environment`."""
         return meant_by(naive)
 
-    @contextmanager
-    def around_sync(self) -> Iterator[None]:
+    def around_sync(self) -> AbstractContextManager[None]:
         """See :class:`soniq.environment.Environment`."""
+        return _AROUND_SYNC
+
+    def around_async(self, thread: Executor) -> Surroundings:
+        """See :class:`soniq.environment.Environment`."""
+        return OrmSurroundings(thread)
+
+
+class _AroundSync:
+    def __enter__(self) -> None:
         prepare()
-        try:
-            yield
-        finally:
-            tidy()
 
-    def around_async(self, thread: Executor) -> AbstractAsyncContextManager[None]:
-        """See :class:`soniq.environment.Environment`."""
-        return _orm_on(thread)
+    def __exit__(self, *raised: object) -> None:
+        tidy()
 
 
-@asynccontextmanager
-async def _orm_on(thread: Executor) -> AsyncIterator[None]:
-    """Within the block, ``sync_to_async`` and the async ORM use ``thread``.
+_AROUND_SYNC = _AroundSync()
+
+
+class OrmSurroundings(Surroundings):
+    """``sync_to_async`` and the async ORM of the slot's jobs use its thread.
 
     A job that makes no such call costs the thread nothing.
     """
-    visitor = _Visitor(thread)
-    try:
-        async with ThreadSensitiveContext(executor=visitor):
-            yield
-    finally:
-        if visitor.visited:
-            thread.submit(tidy)
+
+    def __init__(self, thread: Executor) -> None:
+        super().__init__()
+        self._thread = thread
+        self._sensitive = ThreadSensitiveContext(executor=_Visitors(thread))
+        self._context.run(_at_once, self._sensitive.__aenter__)
+
+    def enter(self) -> Context:
+        """See :class:`soniq.environment.Surroundings`."""
+        context = super().enter()
+        context.run(_visit.set, Visit())
+        return context
+
+    def leave(self, context: Context) -> None:
+        """See :class:`soniq.environment.Surroundings`."""
+        visit = context[_visit]
+        visit.over = True
+        if visit.made and not visit.clean:
+            self._thread.submit(tidy)
+
+    def close(self) -> None:
+        """See :class:`soniq.environment.Surroundings`."""
+        self._context.run(_at_once, self._sensitive.__aexit__, None, None, None)
 
 
-class _Visitor(Executor):
-    """Hands calls on to a slot's thread; before the first one it prepares the connections there."""
+class Visit:
+    """The calls that one async job makes on its slot's thread."""
+
+    def __init__(self) -> None:
+        self.made = False
+        self.clean = False  # whether the last call left the connections as the next job needs them
+        self.over = False
+
+    def call(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> T:
+        """Runs on the thread."""
+        if not self.made:
+            self.made = True
+            prepare()
+        self.clean = False
+        try:
+            return fn(*args, **kwargs)
+        finally:
+            self.clean = all(map(_is_clean, connections.all(initialized_only=True)))
+            _rest.since = time.monotonic()
+
+
+_visit: ContextVar[Visit] = ContextVar("soniq_visit")
+
+
+class _Visitors(Executor):
+    """Hands calls on to a slot's thread, for the job that makes them."""
 
     def __init__(self, thread: Executor) -> None:
         self._thread = thread
-        self.visited = False
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
-        if not self.visited:
-            self.visited = True
-            self._thread.submit(prepare)
-        return self._thread.submit(fn, *args, **kwargs)
+        visit = _visit.get()
+        if visit.over:
+            raise RuntimeError(
+                "the job that started this task has ended, and its database connection went to the next "
+                "job; await all tasks before the job returns"
+            )
+        return self._thread.submit(visit.call, fn, *args, **kwargs)
+
+
+def _at_once(call: Callable[..., Coroutine[Any, Any, object]], *args: object) -> None:
+    """Run a coroutine that waits for nothing, outside of any task."""
+    try:
+        call(*args).send(None)
+    except StopIteration:
+        return
+    raise RuntimeError("asgiref's ThreadSensitiveContext waits for something, which it never did")
 
 
 _rest = threading.local()  # when this thread's last job ended
 
 
 def prepare() -> None:
-    """Before a job, on its thread: forget logged queries, replace connections that broke meanwhile."""
-    reset_queries()
-    rested = time.monotonic() - getattr(_rest, "since", 0.0)
+    """Before a job, on its thread: replace connections that broke while the thread had nothing to do."""
+    since = getattr(_rest, "since", None)
+    if since is not None and time.monotonic() - since < CHECK_AFTER:
+        return  # the job before has left them clean
     for connection in connections.all(initialized_only=True):
-        if connection.connection is None:
-            continue
-        if _outlived(connection) or (rested > CHECK_AFTER and not connection.is_usable()):
+        if connection.connection is not None and not connection.is_usable():
             connection.close()
 
 
 def tidy() -> None:
-    """After a job, on its thread: roll back what it left open, drop what it broke."""
+    """After a job, on its thread: roll back what it left open, drop what it broke, forget logged queries."""
     for connection in connections.all(initialized_only=True):
+        if _is_clean(connection):
+            continue
         try:
             _tidy(connection)
         except Exception:
             logger.exception("could not clean the connection %r; it is replaced", connection.alias)
             del connections[connection.alias]
     _rest.since = time.monotonic()
-    reset_queries()
+
+
+def _is_clean(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the next job may use the connection as it is. Asks the database nothing."""
+    if connection.in_atomic_block or connection.queries_log:
+        return False
+    if connection.connection is None:
+        return True
+    return connection.autocommit and not connection.errors_occurred and not _outlived(connection)
 
 
 def _tidy(connection: BaseDatabaseWrapper) -> None:
+    connection.queries_log.clear()
     if connection.connection is None and not connection.in_atomic_block:
         return
     if connection.in_atomic_block or not connection.get_autocommit():
@@ -117,6 +184,8 @@ def _tidy(connection: BaseDatabaseWrapper) -> None:
         finally:
             # A wrapper that was closed inside atomic() can never connect again.
             del connections[connection.alias]
+    elif _outlived(connection):
+        connection.close()
     elif connection.errors_occurred:
         connection.errors_occurred = False
         if not connection.is_usable():

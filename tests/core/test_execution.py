@@ -7,8 +7,7 @@ import functools
 import logging
 import math
 import threading
-from contextlib import asynccontextmanager, contextmanager, nullcontext
-from dataclasses import replace
+from contextlib import contextmanager, nullcontext
 from unittest.mock import AsyncMock, Mock
 
 import pytest
@@ -538,7 +537,7 @@ async def test_stored_arguments_that_do_not_fit_are_a_dead_letter_at_once(app, d
 
     job_id = await app.enqueue("work", number=1)
     row = app.backend._jobs[job_id]
-    row.new = replace(row.new, args_json=stored)
+    row.new = row.new._replace(args_json=stored)
     await app.run_worker(run_once=True)
     [dead] = await app.dead_letter.list_dead_letter_jobs()
     assert (dead.id, dead.dead_letter_reason, ran) == (job_id, "invalid_arguments", [])
@@ -814,24 +813,15 @@ class Broken(Environment):
         raise ConnectionError("no connection")
         yield
 
-    @asynccontextmanager
-    async def around_async(self, thread):
-        raise ConnectionError("no connection")
-        yield
-
 
 @pytest.mark.parametrize("hooked", [False, True])
-@pytest.mark.parametrize("form", ["sync", "async"])
-async def test_an_environment_that_fails_is_a_failure_of_the_job(make, form, hooked):
+async def test_an_environment_that_fails_is_a_failure_of_the_job(make, hooked):
     """Around the job, and around the hook that is told of it."""
     app = make(environment=Broken(), max_retries=0)
     if hooked:
         app.on_error(lambda *args: None)
 
-    async def awork():
-        return "ran"
-
-    app.job(name="work")(awork if form == "async" else lambda: "ran")
+    app.job(name="work")(lambda: "ran")
     dead = await attempted(app)
     assert dead["dead_letter_reason"] == "max_retries_exceeded"
     assert ("could not be told" if hooked else "no connection") in dead["last_error"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError, fields
 from datetime import UTC, datetime
 
 import pytest
@@ -145,6 +144,6 @@ def test_every_change_of_a_claimed_job_is_guarded_by_the_whole_claim(verb):
 def test_a_change_cannot_be_changed():
     """It is a decision; a new one is a new object."""
     made = transitions.cancel("job", ttl=None)
-    for field in fields(made):
-        with pytest.raises(FrozenInstanceError):
-            setattr(made, field.name, None)
+    for field in made._fields:
+        with pytest.raises(AttributeError):
+            setattr(made, field, None)
