@@ -7,15 +7,14 @@ import itertools
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
-from uuid import UUID
 
 from soniq.arguments import encode, fingerprint
 from soniq.backend import Run, StorageBackend
 from soniq.errors import InvalidArguments, InvalidEnqueue
-from soniq.ids import uuid7
+from soniq.ids import uuid7_text
 from soniq.jobs import NewJob
 from soniq.records import DeadLetter
 from soniq.registry import Registry
@@ -47,7 +46,7 @@ class JobProducer:
         *,
         ready: Callable[[], None],
         run: Run,
-        new_id: Callable[[], UUID] = uuid7,
+        new_id: Callable[[], str] = uuid7_text,
         aware: Aware = lambda _naive: None,
     ) -> None:
         self._backend = backend
@@ -72,12 +71,14 @@ class JobProducer:
     def enqueue_many(
         self, target: Target, args_list: Iterable[Mapping[str, Any]], options: EnqueueOptions
     ) -> list[str]:
-        """Store one job per mapping; return their ids in order. Nothing is written if one is wrong."""
+        """Store one job per mapping; return their ids in order. Nothing is written if one is wrong.
+
+        The mappings may come from a generator: they are read as they are stored, within one transaction.
+        """
         self._ready()
         if isinstance(args_list, (str, Mapping)) or not isinstance(args_list, Iterable):
             raise InvalidEnqueue(f"args_list is {args_list!r}: give a list of dicts of keyword arguments")
-        jobs = [self._numbered(index, target, args, options) for index, args in enumerate(args_list)]
-        return self._backend.enqueue(jobs)
+        return self._backend.enqueue(_numbered(self._maker(target, options), args_list))
 
     async def aenqueue_many(
         self, target: Target, args_list: Iterable[Mapping[str, Any]], options: EnqueueOptions
@@ -92,40 +93,48 @@ class JobProducer:
         :raises InvalidEnqueue: queue, priority or time are impossible
         :raises InvalidArguments: the arguments do not fit the job or cannot be stored
         """
+        return self._maker(target, options)(args)
+
+    def _maker(self, target: Target, options: EnqueueOptions) -> Callable[[Mapping[str, Any]], NewJob]:
+        """What makes a job of arguments; all that jobs of one call have in common is settled here."""
         name, task = self._resolve(target)
         job = task.options if task is not None else self._unknown
-        if task is not None:
-            args = _validated(task, task.signature.bind((), args))
         if isinstance(target, Task):
             options = options.over(target.defaults)
-        text = encode(dict(args), limit=self._settings.max_args_bytes)
-        delay, scheduled_at = _when(options.scheduled_at, self._aware)
-        hashed = fingerprint(args) if _first(_flag(options.unique), job.unique) else None
-        retries = _first(job.max_retries, self._settings.max_retries)
         ref = target if isinstance(target, TaskRef) else None
-        return NewJob(
-            id=str(self._new_id()),
-            job_name=name,
-            args_json=text,
-            queue=check_queue(_first(options.queue, ref.queue if ref else None, job.queue), InvalidEnqueue),
-            priority=check_priority(
-                _first(
-                    options.priority,
-                    ref.priority if ref else None,
-                    job.priority,
-                    self._settings.priority,
-                ),
-                InvalidEnqueue,
-            ),
-            max_attempts=retries + 1,
-            scheduled_at=scheduled_at,
-            delay=delay,
-            args_hash=hashed,
-            dedup_key=_dedup_key(options.dedup_key),
-            unique_key=_unique_key(name, options.dedup_key, hashed),
-            # Not kept: servers fork after the app was made.
-            producer_id=f"{self._hostname}:{os.getpid()}",
+        queue = check_queue(_first(options.queue, ref.queue if ref else None, job.queue), InvalidEnqueue)
+        priority = check_priority(
+            _first(options.priority, ref.priority if ref else None, job.priority, self._settings.priority),
+            InvalidEnqueue,
         )
+        max_attempts = _first(job.max_retries, self._settings.max_retries) + 1
+        delay, scheduled_at = _when(options.scheduled_at, self._aware)
+        unique = _first(_flag(options.unique), job.unique)
+        dedup_key = _dedup_key(options.dedup_key)
+        limit, new_id = self._settings.max_args_bytes, self._new_id
+        # Not kept: servers fork after the app was made.
+        producer_id = f"{self._hostname}:{os.getpid()}"
+
+        def made(args: Mapping[str, Any]) -> NewJob:
+            stored = dict(args) if task is None else _validated(task, task.signature.bind((), args))
+            text = encode(stored, limit=limit)
+            hashed = fingerprint(stored) if unique else None
+            return NewJob(
+                new_id(),
+                name,
+                text,
+                queue,
+                priority,
+                max_attempts,
+                scheduled_at,
+                delay,
+                hashed,
+                dedup_key,
+                _unique_key(name, dedup_key, hashed),
+                producer_id,
+            )
+
+        return made
 
     def replay_of(
         self,
@@ -147,21 +156,6 @@ class JobProducer:
         self._ready()
         job = self.new_job(letter.job_name, letter.args if args is None else args, options)
         return job._replace(max_attempts=max_attempts or letter.max_attempts)
-
-    def _numbered(
-        self, index: int, target: Target, args: Mapping[str, Any], options: EnqueueOptions
-    ) -> NewJob:
-        if not isinstance(args, Mapping):
-            raise InvalidArguments(
-                f"args_list[{index}] is {args!r}: give a dict of keyword arguments",
-                path=f"args_list[{index}]",
-            )
-        try:
-            return self.new_job(target, args, options)
-        except InvalidArguments as error:
-            error.path = f"args_list[{index}].{error.path}"
-            error.args = (f"args_list[{index}]: {error}",)
-            raise
 
     def _resolve(self, target: Target) -> tuple[str, Task[..., Any] | None]:
         """The name and, where it is known here, the task."""
@@ -185,6 +179,25 @@ class JobProducer:
             if task is not None and task.fn is target:
                 return f"it is the function of {task.name!r}; pass that job, or its name"
         return "decorate it with @job, or pass the name of one"
+
+
+def _numbered(
+    made: Callable[[Mapping[str, Any]], NewJob], args_list: Iterable[Mapping[str, Any]]
+) -> Iterator[NewJob]:
+    """The jobs, as they are asked for; an error names the place of the arguments that caused it."""
+    for index, args in enumerate(args_list):
+        if not isinstance(args, Mapping):
+            raise InvalidArguments(
+                f"args_list[{index}] is {args!r}: give a dict of keyword arguments",
+                path=f"args_list[{index}]",
+            )
+        try:
+            job = made(args)
+        except InvalidArguments as error:
+            error.path = f"args_list[{index}].{error.path}"
+            error.args = (f"args_list[{index}]: {error}",)
+            raise
+        yield job
 
 
 def _validated(task: Task[..., Any], args: dict[str, Any]) -> dict[str, Any]:

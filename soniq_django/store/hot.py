@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING, cast
 
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -13,6 +14,9 @@ from soniq.jobs import Claim, NewJob
 from soniq.transitions import Change
 from soniq_django.store.orm import OrmStatements
 from soniq_django.store.tables import Tables
+
+if TYPE_CHECKING:
+    from soniq_django.store.postgres import PostgresStatements
 
 
 class HotPath(Tables):
@@ -38,10 +42,13 @@ class HotPath(Tables):
     def _enqueue(self, jobs: Iterable[NewJob]) -> list[str]:
         if not self.notifies:
             return self._statements.enqueue(jobs)
-        from soniq_django.notify import hint_after_commit  # noqa: PLC0415  # needs psycopg
+        from soniq_django.notify import CHANNEL, hint_after_commit  # noqa: PLC0415  # needs psycopg
 
+        statements = cast("PostgresStatements", self._statements)
+        if isinstance(jobs, list) and len(jobs) == 1 and statements.can_hint(jobs[0]):
+            return [statements.enqueue_and_hint(jobs[0], CHANNEL)]
         queues: set[str] = set()
-        ids = self._statements.enqueue(_noting_queues(jobs, queues))
+        ids = statements.enqueue(_noting_queues(jobs, queues))
         for queue in queues:
             hint_after_commit(self.alias, queue)
         return ids

@@ -18,6 +18,7 @@ What the SQL knows that the ORM cannot say:
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Collection, Sequence
 from contextlib import nullcontext
@@ -27,6 +28,7 @@ from itertools import groupby
 from typing import Any, cast
 
 import psycopg
+from django.db import DatabaseError
 
 from soniq.backends.stored import decoded
 from soniq.jobs import Claim, JobStatus, NewJob
@@ -36,6 +38,9 @@ from soniq_django.store.errors import translated
 from soniq_django.store.orm import OrmStatements
 from soniq_django.times import aware
 
+logger = logging.getLogger("soniq.enqueue")
+
+WORTH_COPYING = 20  # jobs
 MARKS = 100  # workers that one process may have had, before it forgets their marks
 FRONT_EVERY = 0.05  # seconds; bounds how long a job that sorts before the mark can wait
 
@@ -59,23 +64,45 @@ class PostgresStatements(OrmStatements):
 
     # -- enqueue
 
+    def enqueue_and_hint(self, job: NewJob, channel: str) -> str:
+        """Store one job in a transaction of its own, then tell the workers; in one round trip.
+
+        Outside of any transaction, and only if :attr:`can_hint`.
+        """
+        values = (*_insert_one(job), channel, job.queue)
+        with translated(self.alias), self.connection.cursor() as cursor:
+            try:
+                cursor.execute(sql.INSERT_ONE_AND_HINT, values)
+            except DatabaseError:
+                if not self._is_stored(job.id):
+                    raise
+                logger.warning("a wake-up was not sent; the workers' poll finds the job", exc_info=True)
+        return job.id
+
+    def can_hint(self, job: NewJob) -> bool:
+        """Whether :meth:`enqueue_and_hint` can do it: several statements are no prepared statement."""
+        connection = self.connection
+        return (
+            _is_plain(job)
+            and not connection.in_atomic_block
+            and connection.get_autocommit()
+            and not getattr(connection.features, "uses_server_side_binding", False)
+        )
+
+    def _is_stored(self, job_id: str) -> bool:
+        """After an error, and outside of transactions: whether the job was committed all the same."""
+        try:
+            self.connection.rollback()
+            return self.jobs.filter(pk=job_id).exists()
+        except DatabaseError:
+            return False
+
     def _enqueue_one(self, job: NewJob) -> str:
-        if job.scheduled_at is not None or job.delay or job.dedup_key or job.args_hash:
+        if not _is_plain(job):
             self._insert([job])
             return job.id
         with translated(self.alias), self.connection.cursor() as cursor:
-            cursor.execute(
-                sql.INSERT_ONE,
-                (
-                    job.id,
-                    job.job_name,
-                    job.queue,
-                    job.priority,
-                    job.args_json,
-                    job.max_attempts,
-                    job.producer_id,
-                ),
-            )
+            cursor.execute(sql.INSERT_ONE, _insert_one(job))
         return job.id
 
     def _insert(self, jobs: list[NewJob], *, free_keys_only: bool = False) -> None:
@@ -83,6 +110,10 @@ class PostgresStatements(OrmStatements):
         with translated(self.alias), self.connection.cursor() as cursor:
             for shared, alike in groupby(jobs, key=_shared):
                 group = list(alike)
+                if len(group) >= WORTH_COPYING and not free_keys_only and _is_plain(group[0]):
+                    with cursor.copy(sql.COPY) as copy:
+                        copy.write(_copied(group))
+                    continue
                 columns = (
                     [job.id for job in group],
                     [job.args_json for job in group],
@@ -338,6 +369,37 @@ def _claims_of(rows: Sequence[Sequence[Any]], worker_id: str) -> list[Claim]:
 
 def _in_order(claim: Claim) -> tuple[int, datetime, str]:
     return claim.priority, claim.scheduled_at, claim.job_id
+
+
+def _is_plain(job: NewJob) -> bool:
+    """Whether the job is due at once and holds no key; such ones are most."""
+    return job.scheduled_at is None and not job.delay and job.unique_key is None
+
+
+def _insert_one(job: NewJob) -> tuple[Any, ...]:
+    """The parameters of INSERT_ONE."""
+    return (
+        job.id,
+        job.job_name,
+        job.queue,
+        job.priority,
+        job.args_json,
+        job.max_attempts,
+        job.producer_id,
+    )
+
+
+def _copied(group: list[NewJob]) -> str:
+    """Plain jobs that differ in id and arguments only, in COPY's text format."""
+    job = group[0]
+    fields = (job.job_name, job.queue, job.priority, "queued", 0, job.max_attempts, 0, job.producer_id)
+    tail = "\t".join(str(field).translate(_COPY_ESCAPES) for field in fields)
+    # JSON escapes all control characters, so its text holds no tab and no line break.
+    lines = [f"{job.id}\t{job.args_json}\t" for job in group]
+    return f"{tail}\n".join(line.replace("\\", "\\\\") for line in lines) + f"{tail}\n"
+
+
+_COPY_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
 def _shared(job: NewJob) -> tuple[Any, ...]:

@@ -21,6 +21,15 @@ INSERT INTO soniq_jobs ({COLUMNS})
 VALUES (%s, %s, %s, %s, 'queued', %s, NULL, NULL, NULL, 0, %s, 0, {NOW}, {NOW}, {NOW}, %s)
 """
 
+# In one message: the insert commits, and then the workers are told, at the price of one round trip.
+INSERT_ONE_AND_HINT = f"BEGIN; {INSERT_ONE}; COMMIT; SELECT pg_notify(%s, %s)"
+
+# What is not named here has its default: the times are now, by the database's clock.
+COPY = """
+COPY soniq_jobs (id, args, job_name, queue, priority, status, attempts, max_attempts, crashes, producer_id)
+FROM STDIN
+"""
+
 INSERT_MANY = f"""
 INSERT INTO soniq_jobs ({COLUMNS})
 SELECT new.id, %s, %s, %s, 'queued', new.args, new.args_hash, new.dedup_key, new.unique_key, 0,
