@@ -10,7 +10,9 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, Operation
 from soniq.errors import BackendConflict, BackendUnavailable
 
 _CONFLICTS = {"40001", "40P01"}  # serialization failure, deadlock
-_READ_ONLY = {"25006"}  # a standby after a failover: drop the connection and ask for the primary
+# The connection is of no use any more, another one may be: a standby after a failover (25006); prepared
+# statements that a migration made invalid (0A000), or that a pooler gave to somebody else (26000, 42P05).
+_STALE = {"25006", "0A000", "26000", "42P05"}
 _MISSING_TABLE = ("no such table: soniq_", 'relation "soniq_')
 
 
@@ -33,7 +35,7 @@ def translated(alias: str, inner: AbstractContextManager[object] | None = None) 
             raise BackendConflict(f"{alias}: {_line(error)}") from error
         raise BackendUnavailable(f"{alias}: {_line(error)}{_hint(alias, error)}") from error
     except DatabaseError as error:
-        if _sqlstate(error) in _READ_ONLY:
+        if _sqlstate(error) in _STALE:
             connections[alias].close()
             raise BackendUnavailable(f"{alias}: {_line(error)}") from error
         if _hint(alias, error):

@@ -65,7 +65,9 @@ class HotPath(Tables):
             return Silence()
         from soniq_django.notify import Listener  # noqa: PLC0415  # needs psycopg
 
-        return Listener(self.alias, wake)
+        listener = Listener(self.alias, wake)
+        cast("PostgresStatements", self._statements).sessions.proven_by(lambda: listener.healthy)
+        return listener
 
     @cached_property
     def notifies(self) -> bool:

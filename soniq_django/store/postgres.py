@@ -36,6 +36,7 @@ from soniq.transitions import Change
 from soniq_django.store import sql
 from soniq_django.store.errors import translated
 from soniq_django.store.orm import OrmStatements
+from soniq_django.store.session import OwnSessions
 from soniq_django.times import aware
 
 logger = logging.getLogger("soniq.enqueue")
@@ -61,6 +62,7 @@ class PostgresStatements(OrmStatements):
     def __init__(self, alias: str | None = None) -> None:
         super().__init__(alias)
         self._marks: dict[str, _Mark] = {}
+        self.sessions = OwnSessions()
 
     # -- enqueue
 
@@ -137,8 +139,7 @@ class PostgresStatements(OrmStatements):
         """See :class:`soniq.backend.StorageBackend`."""
         asked = _Asked(worker_id, limit, queues, names, skip_own)
         with translated(self.alias):
-            self.connection.ensure_connection()
-            return self._claim(asked)
+            return self._claim(self.sessions.of(self.connection), asked)
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         """See :class:`soniq.backend.StorageBackend`."""
@@ -159,8 +160,9 @@ class PostgresStatements(OrmStatements):
         asked = _Asked(worker_id, limit, queues, names, skip_own)
         if not changes:
             with translated(self.alias):
-                self.connection.ensure_connection()
-                return [], self._claim(asked)
+                return [], self._claim(self.sessions.of(self.connection), asked)
+        with translated(self.alias):
+            self.sessions.of(self.connection)
         with self.transaction():
             return self._record(changes, asked)
 
@@ -172,9 +174,7 @@ class PostgresStatements(OrmStatements):
         if asked.nothing:
             return None
         with translated(self.alias):
-            self.connection.ensure_connection()
-            session = cast("psycopg.Connection[Any]", self.connection.connection)
-            cursor = psycopg.Cursor(session)
+            cursor = psycopg.Cursor(self.sessions.of(self.connection))
             found = cursor.execute(*asked.next_due()).fetchone()
         return None if found is None else cast("float | None", found[0])
 
@@ -186,16 +186,16 @@ class PostgresStatements(OrmStatements):
         groups, others = _grouped(changes)
         written: set[str] = set()
         rare = dict(zip(map(id, others), super().apply(others), strict=True)) if others else {}
-        session = cast("psycopg.Connection[Any]", self.connection.connection)
+        session = self.sessions.of(self.connection)
         cursors = []
         with session.pipeline() if psycopg.Pipeline.is_supported() else nullcontext():
-            if asked is not None:
-                psycopg.Cursor(session).execute(sql.PLANNER)
+            if asked is not None and not self.sessions.are_set_up(session):
+                psycopg.Cursor(session).execute(sql.PLANNER, {"local": True})
             for group in groups:
                 cursor = psycopg.Cursor(session)
                 cursor.execute(*group.statement())
                 cursors.append(cursor)
-            claims = [] if asked is None else self._claim(asked)
+            claims = [] if asked is None else self._claim(session, asked)
         if not others and all(
             cursor.rowcount == len(group.ids) for cursor, group in zip(cursors, groups, strict=True)
         ):
@@ -204,7 +204,7 @@ class PostgresStatements(OrmStatements):
             written.update(row[0] for row in cursor.fetchall())
         return [rare.get(id(change), change.job_id in written) for change in changes], claims
 
-    def _claim(self, asked: _Asked) -> list[Claim]:
+    def _claim(self, session: psycopg.Connection[Any], asked: _Asked) -> list[Claim]:
         """Behind the mark while that is allowed and enough, else from the front."""
         if asked.limit < 1 or asked.nothing:
             return []
@@ -212,9 +212,9 @@ class PostgresStatements(OrmStatements):
         mark = self._marks.get(asked.worker_id)
         claims: list[Claim] = []
         if mark is not None and now - mark.front_at < FRONT_EVERY:
-            claims = self._take(asked.after(mark), asked)
+            claims = self._take(session, asked.after(mark), asked)
         if len(claims) < asked.limit:
-            claims += self._take(asked.front(mark, asked.limit - len(claims)), asked)
+            claims += self._take(session, asked.front(mark, asked.limit - len(claims)), asked)
             front_at = now
         elif mark is not None:
             front_at = mark.front_at
@@ -225,8 +225,9 @@ class PostgresStatements(OrmStatements):
             self._marks[asked.worker_id] = _Mark(last.priority, last.scheduled_at, last.job_id, front_at)
         return claims
 
-    def _take(self, statement: tuple[Any, dict[str, Any]], asked: _Asked) -> list[Claim]:
-        session = cast("psycopg.Connection[Any]", self.connection.connection)
+    def _take(
+        self, session: psycopg.Connection[Any], statement: tuple[Any, dict[str, Any]], asked: _Asked
+    ) -> list[Claim]:
         cursor = psycopg.Cursor(session)
         cursor.execute(*statement, binary=True)
         claims = _claims_of(cursor.fetchall(), asked.worker_id)

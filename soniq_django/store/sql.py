@@ -6,11 +6,13 @@ COLUMNS = (
     "id, job_name, queue, priority, status, args, args_hash, dedup_key, unique_key, attempts,"
     " max_attempts, crashes, scheduled_at, created_at, updated_at, producer_id"
 )
-# For the transaction of an exchange. With statistics from a time when few jobs waited, the planner would
-# collect and sort all that wait now, at every claim, instead of walking along the claim index.
+# With statistics from a time when few jobs waited, the planner would collect and sort all that wait now, at
+# every claim, instead of walking along the claim index. And a plan that is made once has to hold for all
+# that comes, so it must not depend on what is there when it is made.
 PLANNER = """
-SELECT set_config('enable_bitmapscan', 'off', true), set_config('enable_seqscan', 'off', true),
-       set_config('enable_sort', 'off', true)
+SELECT set_config('enable_bitmapscan', 'off', %(local)s), set_config('enable_seqscan', 'off', %(local)s),
+       set_config('enable_sort', 'off', %(local)s),
+       set_config('plan_cache_mode', 'force_generic_plan', %(local)s)
 """
 
 NOW = "statement_timestamp()"

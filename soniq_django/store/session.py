@@ -1,0 +1,47 @@
+"""A worker's own session: its statements are planned once.
+
+To plan a claim takes PostgreSQL ten times as long as to carry it out, which is what an idle worker's next
+job waits for. Prepared statements live in the session, though, and a pooler in transaction mode hands
+sessions around. So they are used only where sessions are known to be our own: where a listener, which
+needs the same of its session, hears itself; or where the project set ``prepare_threshold`` for Django.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any, cast
+
+import psycopg
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from soniq_django.store import sql
+
+
+class OwnSessions:
+    """Which sessions were set up for prepared statements."""
+
+    def __init__(self) -> None:
+        self._ready: weakref.WeakSet[psycopg.Connection[Any]] = weakref.WeakSet()
+        self._proven: Callable[[], bool] = lambda: False
+
+    def proven_by(self, proof: Callable[[], bool]) -> None:
+        """From now on ask ``proof`` whether sessions are our own."""
+        self._proven = proof
+
+    def of(self, connection: BaseDatabaseWrapper) -> psycopg.Connection[Any]:
+        """The open session of ``connection``; set up first, if it may be and was not."""
+        connection.ensure_connection()
+        session = cast("psycopg.Connection[Any]", connection.connection)
+        if session not in self._ready and not connection.in_atomic_block and self._may_prepare(session):
+            psycopg.Cursor(session).execute(sql.PLANNER, {"local": False})
+            session.prepare_threshold = 0
+            self._ready.add(session)
+        return session
+
+    def are_set_up(self, session: psycopg.Connection[Any]) -> bool:
+        """Whether the planner's settings hold for all of the session."""
+        return session in self._ready
+
+    def _may_prepare(self, session: psycopg.Connection[Any]) -> bool:
+        return session.prepare_threshold is not None or self._proven()
