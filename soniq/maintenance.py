@@ -24,6 +24,7 @@ class Maintenance:
     def __init__(self, backend: StorageBackend, settings: Settings) -> None:
         self._backend = backend
         self._settings = settings
+        self.gave_back = False  # whether the last sweep queued a job again
 
     def sweep(self) -> bool:
         """Rescue and purge one batch each. True: there may be more to do."""
@@ -34,8 +35,10 @@ class Maintenance:
         dead_after = self._settings.dead_after
         orphans = self._backend.orphans(dead_after=dead_after, limit=RESCUE_BATCH)
         changes = [transitions.rescue(claim, max_crashes=self._settings.max_crashes) for claim in orphans]
-        for change, applied in zip(changes, self._backend.apply(changes), strict=True):
+        self.gave_back = False
+        for change, applied in zip(changes, self._backend.apply(changes) if changes else [], strict=True):
             if applied:
+                self.gave_back |= change.verb != "bury"
                 outcome = "dead letter (worker_lost)" if change.verb == "bury" else "queued again"
                 logger.warning("rescued job %s: %s; %s", change.job_id, change.error, outcome)
         if not orphans:

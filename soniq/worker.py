@@ -101,6 +101,7 @@ class Worker:
         self._holding: set[str] = set()  # claimed, and the outcome not recorded yet
         self._resting = False  # whether an outcome must wake the pump
         self._hungry = True  # whether a claim may find something
+        self._claimed_since = False  # whether a claim was tried since the worker last asked what is due
         self._pause = FIRST_PAUSE
         self.processed = 0
 
@@ -191,6 +192,7 @@ class Worker:
         if wanted:
             # Fewer than wanted: the queue is empty for now. A finished job may have enqueued others.
             self._hungry = len(claims) == wanted
+            self._claimed_since = True
         self._recorded(outcomes, applied)
 
     async def _seen_through(
@@ -273,9 +275,8 @@ class Worker:
     async def _rest(self) -> None:
         """Wait for an outcome, a stop, or the next look at the queue."""
         pause = await self._until_next_look()
-        if await self._woken_within(pause):
-            return
-        self._hungry = True
+        if pause == 0 or (not await self._woken_within(pause) and not self.listening):
+            self._hungry = True
 
     async def _woken_within(self, seconds: float | None) -> bool:
         """Wait to be woken; an outcome that is there already counts."""
@@ -302,16 +303,19 @@ class Worker:
         patient, self._pause = self._pause, min(self._pause * 2, longest)
         if not self.listening:
             return min(patient, longest)
+        claimed, self._claimed_since = self._claimed_since, False
         try:
+            if self._storage.doubtful:
+                await self._take_stock()
             due = await self._storage.call(
                 self._backend.next_due, queues=self._queues, names=tuple(self._registry)
             )
         except AWAY:  # and the worker was stopped meanwhile
             return 0.0
-        if due is None:
-            return longest
-        # Due, and yet a claim did not get it: others hold it. No reason to spin.
-        return min(longest, due if due > 0 else patient)
+        if due is None or due > 0:
+            return longest if due is None else min(longest, due)
+        # Due; if a claim just now did not get it, others hold it: no reason to spin.
+        return patient if claimed else 0.0
 
     def _hinted(self, queue: str | None) -> None:
         """A job may be there. Called on any thread."""
@@ -410,5 +414,6 @@ class Worker:
     async def _sweep_once(self) -> bool:
         """One sweep. What it gave back may be claimed now. True: there may be more to do."""
         more = await self._storage.call(self._maintenance.sweep)
-        self._look_now()
+        if self._maintenance.gave_back:
+            self._look_now()
         return more

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import logging
 import random
+import selectors
+import socket
 import threading
 import time
 import uuid
@@ -30,7 +32,7 @@ CHANNEL = "soniq_jobs"
 PROBE_EVERY = 30.0  # seconds
 PROBE_TIMEOUT = 5.0
 LOOK_BACK = 50  # callbacks of a transaction to look through for a hint; beyond, there is a second one
-LOOK_UP = 0.2  # seconds until a wait notices that the listener was closed
+CLOSING = 1.0  # seconds that closing waits for the thread
 LONGEST_BACKOFF = 15.0
 
 logger = logging.getLogger("soniq.notify")
@@ -92,6 +94,7 @@ class Listener:
         self._wake = wake
         self._parameters = _listening_parameters(alias)
         self._closed = threading.Event()
+        self._closing, self._close = socket.socketpair()  # readable on the thread once closed
         self._warned = False
         self.healthy = False
         self._thread = threading.Thread(target=self._run, name="soniq-listener", daemon=True)
@@ -100,7 +103,8 @@ class Listener:
     def close(self) -> None:
         """Stop listening."""
         self._closed.set()
-        self._thread.join(4 * LOOK_UP)
+        self._close.close()
+        self._thread.join(CLOSING)
 
     def _run(self) -> None:
         backoff = 0.5
@@ -110,11 +114,12 @@ class Listener:
                 backoff = 0.5
             except psycopg.Error as error:
                 if self._closed.is_set():
-                    return
+                    break
                 logger.warning("listening again in at most %.1f s: %s", backoff, _line(error))
             self.healthy = False
             self._closed.wait(backoff * random.uniform(0.5, 1.0))
             backoff = min(backoff * 2, LONGEST_BACKOFF)
+        self._closing.close()
 
     def _listen(self) -> None:
         """Listen until closed, until the connection breaks, or until a probe is not heard."""
@@ -140,13 +145,20 @@ class Listener:
     def _hear(self, session: psycopg.Connection[Any], seconds: float, until: str | None = None) -> bool:
         """Pass hints on for so many seconds, or until a payload arrives. Whether it did."""
         ends = time.monotonic() + seconds
-        while not self._closed.is_set() and (left := ends - time.monotonic()) > 0:
-            for notification in session.notifies(timeout=min(left, LOOK_UP), stop_after=1):
-                if notification.payload == until:
-                    return True
-                if not notification.payload.startswith("probe "):
-                    self._wake(notification.payload)
-        return self._closed.is_set()
+        with selectors.DefaultSelector() as readable:
+            readable.register(session, selectors.EVENT_READ)
+            readable.register(self._closing, selectors.EVENT_READ)
+            while not self._closed.is_set():
+                for notification in session.notifies(timeout=0):
+                    if notification.payload == until:
+                        return True
+                    if not notification.payload.startswith("probe "):
+                        self._wake(notification.payload)
+                left = ends - time.monotonic()
+                if left <= 0:
+                    return False
+                readable.select(left)
+        return True
 
     def _warn_once(self) -> None:
         if not self._warned:
