@@ -28,7 +28,7 @@ from itertools import groupby
 from typing import Any, cast
 
 import psycopg
-from django.db import DatabaseError
+from django.db import DatabaseError, IntegrityError
 
 from soniq.backends.stored import decoded
 from soniq.jobs import Claim, JobStatus, NewJob
@@ -75,8 +75,8 @@ class PostgresStatements(OrmStatements):
         with translated(self.alias), self.connection.cursor() as cursor:
             try:
                 cursor.execute(sql.INSERT_ONE_AND_HINT, values)
-            except DatabaseError:
-                if not self._is_stored(job.id):
+            except DatabaseError as error:
+                if not self._is_stored(job.id) or isinstance(error, IntegrityError):
                     raise
                 logger.warning("a wake-up was not sent; the workers' poll finds the job", exc_info=True)
         return job.id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 
 import pytest
 from django.core.exceptions import SynchronousOnlyOperation
@@ -10,9 +11,10 @@ from django.db import OperationalError, connections
 
 from soniq import Soniq
 from soniq_django.backend import DjangoBackend
+from soniq_django.models import Job
 from soniq_django.store import errors
-from tests.support.vendors import SQLITE
-from tests.yard.jobs import noop
+from tests.support.vendors import ALIASES, SQLITE
+from tests.yard.jobs import noop, write_note
 
 WORKER = "01a203eb-25b7-7d0e-a829-37a947cf3f2f"
 
@@ -50,3 +52,31 @@ def test_an_idle_worker_does_not_wait_for_the_write_lock(alias: str) -> None:
     finally:
         other.close()
         connections[alias].close()
+
+
+class Undo(Exception):
+    """Ends a generator."""
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+@pytest.mark.parametrize("alias", ALIASES)
+def test_a_generator_is_read_as_its_jobs_are_stored(app: Soniq, alias: str) -> None:
+    """So a million jobs need not fit into memory; all the same it is all of them or none."""
+    seen: list[int] = []
+
+    def arguments(count: int) -> Iterator[dict[str, str]]:
+        for number in range(count):
+            if number % 1000 == 0:
+                seen.append(Job.objects.using(alias).count())
+            yield {"text": str(number)}
+        if count > 5000:
+            raise Undo
+
+    with pytest.raises(Undo):
+        write_note.enqueue_many(arguments(6000))
+    assert seen == sorted(seen)
+    assert 0 < seen[3] < seen[-1]
+    assert Job.objects.using(alias).count() == 0
+
+    assert len(write_note.enqueue_many(arguments(5000))) == 5000
+    assert Job.objects.using(alias).count() == 5000

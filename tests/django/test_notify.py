@@ -10,12 +10,16 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import connections, transaction
+from django.db import DataError, IntegrityError, connections, transaction
+from django.test.utils import CaptureQueriesContext
 
 from soniq import Soniq, default_app
+from soniq.ids import uuid7
+from soniq.jobs import NewJob
 from soniq.testing import wait_until
 from soniq_django.backend import DjangoBackend
 from soniq_django.connections import DjangoEnvironment
+from soniq_django.models import Job
 from soniq_django.notify import CHANNEL, Listener, _listening_parameters
 from tests.support.vendors import POSTGRES
 from tests.yard.jobs import noop
@@ -50,6 +54,49 @@ def test_an_enqueue_hints_at_its_queue(app: Soniq, alias: str) -> None:
         noop.using(queue="emails").enqueue()
 
     assert heard == ["emails"]
+
+
+def test_a_job_is_stored_though_its_hint_failed(
+    app: Soniq, alias: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The caller hears of no error, as there is none: the poll finds the job."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION public.pg_notify(text, text) RETURNS void LANGUAGE plpgsql "
+            "AS $$ BEGIN RAISE EXCEPTION 'the queue of notifications is full'; END $$"
+        )
+        cursor.execute("SET search_path = public, pg_catalog")
+        try:
+            job_id = noop.enqueue()
+            assert "a wake-up was not sent" in caplog.text
+            assert connections[alias].get_autocommit()
+            cursor.execute("SELECT status FROM soniq_jobs WHERE id = %s", [job_id])
+            assert cursor.fetchone() == ("queued",)
+        finally:
+            cursor.execute("DROP FUNCTION public.pg_notify(text, text)")
+            cursor.execute("RESET search_path")
+
+
+def test_a_refused_enqueue_leaves_no_transaction_open(app: Soniq, alias: str) -> None:
+    """The one message that holds it all stops in the middle; the next enqueue works."""
+    job = NewJob(str(uuid7()), "work", "{}", "default", 100, 1)
+    app.backend.enqueue([job])
+    for refused in (job, job._replace(id=str(uuid7()), job_name="x" * 300)):
+        with pytest.raises((IntegrityError, DataError)):
+            app.backend.enqueue([refused])
+        session = connections[alias].connection
+        assert session.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+
+    assert noop.enqueue()
+    assert Job.objects.using(alias).count() == 2
+
+
+def test_one_round_trip_stores_a_job_and_hints(app: Soniq, alias: str) -> None:
+    """One message, so that an enqueue costs no more than the row."""
+    with CaptureQueriesContext(connections[alias]) as captured:
+        noop.enqueue()
+
+    assert len(captured) == 1
 
 
 def test_one_hint_per_transaction_and_queue(app: Soniq, alias: str) -> None:

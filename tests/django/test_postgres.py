@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -183,3 +184,69 @@ def _terminate_all(alias: str) -> None:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
+
+
+def test_the_jobs_table_is_vacuumed_as_a_queue_needs_it(alias: str) -> None:
+    """A migration says so to PostgreSQL, as its defaults are made for tables that rest."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT unnest(reloptions) FROM pg_class WHERE oid = 'soniq_jobs'::regclass")
+        options = dict(option.split("=") for (option,) in cursor.fetchall())
+
+    assert float(options["autovacuum_vacuum_scale_factor"]) < 0.2
+    assert options["vacuum_truncate"] == "off"
+
+
+def test_a_plan_that_was_made_for_an_empty_table_serves_a_full_one(alias: str) -> None:
+    """A worker's claim is planned once; it reads what it takes, whatever has been stored since."""
+    backend = DjangoBackend(alias)
+    mine = worker(backend)
+    subscription = backend.subscribe(lambda queue: None)
+    try:
+        wait_for(lambda: subscription.healthy)
+        for _ in range(10):
+            assert backend.claim(worker_id=mine, limit=10, names=["work"]) == []
+        backend.enqueue(new_jobs(5000, delay=3600.0))
+        backend.enqueue(new_jobs(5000))
+        before = rows_read(alias)
+
+        assert len(backend.claim(worker_id=mine, limit=10, names=["work"])) == 10
+
+        by_scan, by_index = (now - then for now, then in zip(rows_read(alias), before, strict=True))
+        assert by_scan == 0
+        assert by_index < 100
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SELECT sum(generic_plans), sum(custom_plans) FROM pg_prepared_statements")
+            generic, custom = cursor.fetchone()
+        assert (generic > 5, custom) == (True, 0)
+    finally:
+        subscription.close()
+
+
+def test_a_claim_is_planned_anew_where_sessions_may_not_be_ours(alias: str) -> None:
+    """Without a listener there may be a pooler, and a prepared statement would end up with somebody else."""
+    backend = DjangoBackend(alias, notify=False)
+    mine = worker(backend)
+    for _ in range(10):
+        backend.claim(worker_id=mine, limit=10)
+
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_prepared_statements")
+        assert cursor.fetchone() == (0,)
+
+
+def rows_read(alias: str) -> tuple[int, int]:
+    """Rows of the jobs table that this session has read so far, by scans of the table and by index."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT pg_stat_force_next_flush()")
+        cursor.execute(
+            "SELECT seq_tup_read, idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'soniq_jobs'"
+        )
+        return cursor.fetchone()  # type: ignore[no-any-return]  # a row is untyped
+
+
+def wait_for(predicate: Callable[[], bool]) -> None:
+    """Until it is true, for 10 seconds at most."""
+    deadline = time.monotonic() + 10
+    while not predicate():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -121,6 +121,18 @@ class EnqueueConformance(Conformance):
         assert exactly(claim.args) == expected
         assert exactly(stored(backend, claim.job_id).args) == expected
 
+    def test_arguments_of_a_large_batch_come_back_unchanged(self, backend: StorageBackend) -> None:
+        """A store may write many jobs in another way than one."""
+        texts = [
+            *PAYLOADS.values(),
+            '{"text":"back\\\\slash, \\t tab, \\n line, \\\\. end, \\\\N null"}',
+        ] * 10
+        ids = backend.enqueue([new_job(args_json=text, producer_id="web\\1\t2") for text in texts])
+
+        read = [stored(backend, job_id).args for job_id in ids]
+        assert list(map(exactly, read)) == [exactly(json.loads(text)) for text in texts]
+        assert stored(backend, ids[0]).producer_id == "web\\1\t2"
+
     def test_a_job_is_due_at_once_by_default(self, backend: StorageBackend) -> None:
         """Without a time the job is due at the moment it is stored."""
         job = stored(backend, enqueue_one(backend))
