@@ -731,18 +731,24 @@ async def test_a_subtask_that_exits_fails_its_job_and_not_the_worker(make, leave
     assert asyncio.get_running_loop().get_task_factory() is None
 
 
-async def test_what_a_sync_job_sets_in_its_context_ends_with_it(make):
-    """As it does for async jobs."""
+@pytest.mark.parametrize("form", ["sync", "async", "async that waits"])
+async def test_what_a_job_sets_in_its_context_ends_with_it(make, form):
+    """A language, a tenant: the next job in the slot starts without."""
     app = make()
     language = ContextVar("language", default="en")
     seen = []
 
-    @app.job
     def work() -> None:
         seen.append(language.get())
         language.set("de")
 
-    await app.enqueue_many(work, [{}] * 2)
+    async def awork() -> None:
+        if form == "async that waits":
+            await asyncio.sleep(0)
+        work()
+
+    app.job(name="work")(work if form == "sync" else awork)
+    await app.enqueue_many("work", [{}] * 2)
     await app.run_worker(run_once=True)
 
     assert seen == ["en", "en"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
@@ -105,6 +106,34 @@ async def test_an_async_job_leaves_nothing_open_either(app: Soniq, alias: str) -
     await app.run_worker(run_once=True)
 
     assert await anotes(alias) == ["after"]
+
+
+async def test_a_task_that_outlives_its_job_gets_no_connection(app: Soniq, alias: str) -> None:
+    """It would share the next job's; it is told so instead."""
+    go = asyncio.Event()
+    left = []
+
+    async def late() -> None:
+        await go.wait()
+        await Note.objects.using(alias).acreate(text="late")
+
+    @app.job(max_retries=0)
+    async def parent() -> None:
+        left.append(asyncio.create_task(late()))
+        await Note.objects.using(alias).acreate(text="parent")
+
+    @app.job(max_retries=0)
+    async def following() -> None:
+        go.set()
+        with pytest.raises(RuntimeError, match="the job that started this task has ended"):
+            await left[0]
+        await Note.objects.using(alias).acreate(text="following")
+
+    await app.enqueue(parent)
+    await app.enqueue(following)
+    await app.run_worker(run_once=True)
+
+    assert await anotes(alias) == ["following", "parent"]
 
 
 async def test_a_job_enqueues_into_its_own_transaction(app: Soniq, alias: str) -> None:
