@@ -14,7 +14,15 @@ from typing import ParamSpec, Protocol, TypeVar
 
 from soniq.errors import BackendError
 from soniq.jobs import Claim, JobStatus, NewJob, WorkerInfo
-from soniq.records import DeadLetter, DeadLetterFilter, DeadLetterStats, Job, WorkerRecord
+from soniq.records import (
+    DeadLetter,
+    DeadLetterFilter,
+    DeadLetterStats,
+    Job,
+    LiveJobs,
+    OverdueJob,
+    WorkerRecord,
+)
 from soniq.transitions import Change
 
 P = ParamSpec("P")
@@ -187,6 +195,17 @@ class StorageBackend(Protocol):
         """Seconds until the next queued job is due (0 or less: one is due now); None without any."""
         ...
 
+    def overdue(
+        self, *, seconds: float, limit: int, queues: Collection[str] | None = None
+    ) -> list[OverdueJob]:
+        """The first ``limit`` jobs that have been due for at least ``seconds``, in the order of a claim.
+
+        Costs no more than these rows, however many others wait: every worker asks now and then.
+
+        :param queues: only these; None = all, empty = none
+        """
+        ...
+
     # -- liveness
 
     def register(self, worker: WorkerInfo) -> None:
@@ -226,6 +245,17 @@ class StorageBackend(Protocol):
         offset: int = 0,
     ) -> list[Job]:
         """Jobs, newest first: by their ids, which are ordered by time."""
+        ...
+
+    def count_live(self) -> list[LiveJobs]:
+        """Queued and processing jobs counted by name, queue and status, in this order.
+
+        Looks at every live job: for people and deployments, not for a worker's routine.
+        """
+        ...
+
+    def walk_live(self, *, after: str | None = None, limit: int) -> list[Job]:
+        """The first ``limit`` queued and processing jobs behind the id ``after``, by their ids."""
         ...
 
     def delete_job(self, job_id: str) -> bool:
