@@ -99,6 +99,14 @@ class StorageBackend(Protocol):
         """
         return
 
+    def check_ready(self) -> None:
+        """Refuse a store whose tables are older than this code. :meth:`register` refuses it, too.
+
+        :raises BackendNotReady: names what is missing, and what to do
+        :raises BackendUnavailable: the store cannot be reached
+        """
+        return
+
     def subscribe(self, wake: Callable[[str | None], None]) -> Subscription:
         """Call ``wake`` with the queue's name whenever a job may have become claimable there.
 
@@ -209,7 +217,10 @@ class StorageBackend(Protocol):
     # -- liveness
 
     def register(self, worker: WorkerInfo) -> None:
-        """Make ``worker`` known and alive from now on. It must not claim before."""
+        """Make ``worker`` known and alive from now on. It must not claim before.
+
+        :raises BackendNotReady: see :meth:`check_ready`; trying again is right
+        """
 
     def beat(self, worker_id: str) -> bool:
         """Say that the worker lives. False: it is not known (any more), its claims are forfeit."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Generic, ParamSpec, Protocol, TypeAlias, TypedDict, TypeVar, cast
 
-from soniq.errors import ConfigurationError, InvalidJob
+from soniq.errors import ConfigurationError, InvalidArguments, InvalidJob
+from soniq.jobs import JobContext
 from soniq.retry import TaskRetryPolicy, delays_of
 from soniq.settings import (
     Settings,

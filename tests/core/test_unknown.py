@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import pairwise
 
 import pytest
 
@@ -75,10 +76,11 @@ def test_due_jobs_of_unknown_names_are_told_with_number_and_age(make, backend, c
 
     assert make().look() is False
 
-    assert warnings(caplog) == [
+    [told] = warnings(caplog)
+    assert told == (
         "due jobs wait for a worker that knows their names, this one does not: "
         "'shop.old' (3 jobs, the first due for 10 min), 'shop.older' (1 job, the first due for 0 s)"
-    ]
+    )
 
 
 def test_only_the_queues_that_are_served_are_looked_at(make, backend, caplog):
@@ -101,7 +103,7 @@ def test_the_same_names_are_told_ever_more_rarely(make, backend, clock, caplog):
             told_at.append(clock.now - started)
         clock.now += LOOK
 
-    gaps = [later - earlier for earlier, later in zip(told_at, told_at[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(told_at)]
     assert gaps[:3] == [FIRST_SILENCE, 2 * FIRST_SILENCE, 4 * FIRST_SILENCE]
     assert max(gaps) <= LONGEST_SILENCE
 
@@ -266,5 +268,5 @@ def test_a_sweep_looks_for_them_too(make, backend, clock):
 
 @pytest.mark.parametrize("value", [0, -1, "1d", True])
 def test_an_impossible_limit_is_refused(value):
-    with pytest.raises(ConfigurationError, match="unknown_job_ttl is .*: give more than 0 seconds"):
+    with pytest.raises(ConfigurationError, match=r"unknown_job_ttl is .*: give more than 0 seconds"):
         Settings(unknown_job_ttl=value)

@@ -1,0 +1,93 @@
+"""Programs of the test project on a database of their own: empty, out of reach, or the test's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from django.conf import settings
+
+from tests.support.databases import vendor_of_alias
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def empty_database(alias: str, directory: Path) -> Iterator[dict[str, Any]]:
+    """An entry of DATABASES, like that of ``alias``, for a database without a single table."""
+    entry = {key: value for key, value in settings.DATABASES[alias].items() if key != "TEST"}
+    if vendor_of_alias()[alias] == "sqlite":
+        yield entry | {"NAME": str(directory / "empty.sqlite3")}
+        return
+    import psycopg
+    from psycopg import sql
+
+    name = sql.Identifier(f"soniq_scratch_{uuid4().hex}")
+    with psycopg.connect(os.environ["SONIQ_TEST_DATABASE_URL"], autocommit=True) as server:
+        server.execute(sql.SQL("CREATE DATABASE {}").format(name))
+        try:
+            yield entry | {"NAME": name.as_string().strip('"')}
+        finally:
+            server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+
+
+def unreachable_database(alias: str, directory: Path) -> dict[str, Any]:
+    """An entry of DATABASES, like that of ``alias``, where nothing answers."""
+    entry = {key: value for key, value in settings.DATABASES[alias].items() if key != "TEST"}
+    if vendor_of_alias()[alias] == "sqlite":
+        return entry | {"NAME": str(directory / "absent" / "jobs.sqlite3")}
+    return entry | {"HOST": str(directory / "absent"), "OPTIONS": {"connect_timeout": 2}}
+
+
+class Project:
+    """The test project as a program.
+
+    :param directory: where its settings are written
+    :param database: the ``default`` entry of DATABASES; None = the databases of the test
+    :param extra: more lines for the settings
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        database: dict[str, Any] | None = None,
+        soniq: dict[str, Any] | None = None,
+        extra: str = "",
+    ) -> None:
+        lines = ["from tests.settings import *", f"SONIQ = {soniq or {}!r}"]
+        if database is not None:
+            lines.append(f"DATABASES = {{'default': {database!r}}}")
+        (directory / "scratch_settings.py").write_text("\n".join([*lines, extra, ""]))
+        self._environment = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "scratch_settings",
+            "PYTHONPATH": os.pathsep.join([str(directory), str(ROOT)]),
+        }
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a management command to its end."""
+        return subprocess.run(
+            [sys.executable, "-W", "error", "-m", "django", *arguments],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a management command; its two streams are one."""
+        return subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "django", *arguments],
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
