@@ -195,10 +195,10 @@ class WaitingConformance(Conformance):
         running = claimed(backend).job_id
         waiting = backend.enqueue([*new_jobs(4, priority=3), *new_jobs(2, delay=60)])
         met: list[str] = []
-        batch = backend.walk_live(limit=3)
-        while batch:
-            met += [job.id for job in batch]
+        for length in (3, 3, 1, 0):
+            batch = backend.walk_live(after=met[-1] if met else None, limit=3)
+            assert len(batch) == length
             assert batch == [stored(backend, job.id) for job in batch]
-            batch = backend.walk_live(after=met[-1], limit=3)
+            met += [job.id for job in batch]
 
         assert met == sorted([running, *waiting])
