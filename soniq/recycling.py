@@ -7,11 +7,14 @@ supervises it (``--processes``, systemd, a container platform) starts the next o
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from soniq.errors import ConfigurationError
+
+logger = logging.getLogger("soniq.worker")
 
 MEGABYTE = 1_048_576
 _STATM = Path("/proc/self/statm")
@@ -52,17 +55,23 @@ class Recycling:
     def allowed(self, wanted: int, *, started: int) -> int:
         """How many of ``wanted`` jobs may be claimed by a worker that has claimed ``started`` before."""
         if self._max_jobs is not None and started >= self._max_jobs:
-            self.reason = f"it has started {started} of at most {self._max_jobs} jobs"
+            self._decide(f"it has started {started} of at most {self._max_jobs} jobs")
         if self.reason:
             return 0
         return wanted if self._max_jobs is None else min(wanted, self._max_jobs - started)
 
     def weigh(self) -> None:
         """Look at the memory; to be called when jobs have ended, and now and then."""
-        if self._max_memory is not None and not self.reason:
+        if self._max_memory is not None:
             used = self._resident() / MEGABYTE
             if used > self._max_memory:
-                self.reason = f"it takes {used:.0f} MB of at most {self._max_memory} MB of memory"
+                self._decide(f"it takes {used:.0f} MB of at most {self._max_memory} MB of memory")
+
+    def _decide(self, reason: str) -> None:
+        """Leave. Said once: what was decided stays decided."""
+        if not self.reason:
+            self.reason = reason
+            logger.info("this worker is to be replaced, it finishes what runs and leaves: %s", reason)
 
 
 def resident_bytes() -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
 import pytest
 
 from soniq import ConfigurationError
 from soniq.recycling import MEGABYTE, Recycling, resident_bytes
+from soniq.testing import make_app, wait_until
 
 
 class Memory:
@@ -96,3 +98,35 @@ def test_where_there_is_no_proc_the_peak_is_measured(monkeypatch, tmp_path):
     monkeypatch.setattr("soniq.recycling._STATM", tmp_path / "absent")
 
     assert resident_bytes() > 5 * MEGABYTE
+
+
+async def test_an_idle_worker_whose_memory_grows_leaves():
+    """A library may take it in a thread of its own, long after the last job."""
+    memory = Memory(50)
+    app = make_app(sweep_interval=0.05)
+    worker = app.worker(recycling=Recycling(max_memory=100, resident=memory))
+    running = asyncio.create_task(worker.run())
+    await wait_until(app.backend.list_workers)
+
+    memory.megabytes = 101
+
+    assert await asyncio.wait_for(running, 5) is False
+    assert app.backend.list_workers() == []
+
+
+async def test_after_a_job_that_took_too_much_no_other_is_started():
+    """The memory is looked at before the claim that goes with the outcome."""
+    memory = Memory(50)
+    app = make_app()
+
+    @app.job
+    async def greedy() -> None:
+        memory.megabytes = 101
+
+    for _ in range(3):
+        await app.enqueue(greedy)
+    worker = app.worker(concurrency=1, recycling=Recycling(max_memory=100, resident=memory))
+
+    assert await asyncio.wait_for(worker.run(), 5) is True
+    assert worker.processed == 1
+    assert (await app.get_queue_stats())["queued"] == 2

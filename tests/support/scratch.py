@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 from django.conf import settings
@@ -82,12 +83,65 @@ class Project:
             check=False,
         )
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str) -> Running:
         """Start a management command; its two streams are one."""
-        return subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "django", *arguments],
-            env=self._environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+        return Running(
+            subprocess.Popen(
+                [sys.executable, "-W", "error", "-m", "django", *arguments],
+                env=self._environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
         )
+
+
+class Running:
+    """A program that runs, and what it has written so far. Killed at the end of a ``with`` block."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self._lines: list[str] = []
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+
+    @property
+    def output(self) -> str:
+        """All lines so far."""
+        return "".join(self._lines)
+
+    def says(self, text: str, *, times: int = 1, patience: float = 30.0) -> None:
+        """Wait until ``text`` was written so many times."""
+
+        def enough() -> bool:
+            return self.output.count(text) >= times or not self._reader.is_alive()
+
+        with self._changed:
+            self._changed.wait_for(enough, patience)
+        assert self.output.count(text) >= times, f"no {text!r} in:\n{self.output}"
+
+    def ends(self, patience: float = 30.0) -> int:
+        """Wait until it has ended; its exit code, negative for a signal."""
+        try:
+            code = self.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it goes on:\n{self.output}") from None
+        self._reader.join()
+        return code
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            with self._changed:
+                self._lines.append(line)
+                self._changed.notify_all()
+        self.process.stdout.close()
