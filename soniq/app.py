@@ -22,6 +22,7 @@ from soniq.hooks import H, M, MetricsSink
 from soniq.ids import canonical
 from soniq.jobs import JobStatus
 from soniq.producer import JobProducer, Target
+from soniq.recycling import Recycling
 from soniq.registry import Registry
 from soniq.retry import RetryPolicy
 from soniq.settings import Settings, check_page, check_queue, check_queues
@@ -191,10 +192,12 @@ class Soniq:
         run_once: bool = False,
         queues: Iterable[str] | None = None,
         observe: Callable[[Outcome], None] | None = None,
+        recycling: Recycling | None = None,
     ) -> Worker:
         """A worker, not yet running; for callers that want to stop or watch it. See :meth:`run_worker`.
 
         :param observe: called with each recorded outcome
+        :param recycling: when the worker leaves by itself
         """
         self._make_ready()
         settings = self.settings
@@ -219,6 +222,7 @@ class Soniq:
             run_once=run_once,
             prefetch=prefetch,
             observe=observe,
+            recycling=recycling,
         )
 
     # -- looking and steering

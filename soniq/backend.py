@@ -14,7 +14,15 @@ from typing import ParamSpec, Protocol, TypeVar
 
 from soniq.errors import BackendError
 from soniq.jobs import Claim, JobStatus, NewJob, WorkerInfo
-from soniq.records import DeadLetter, DeadLetterFilter, DeadLetterStats, Job, WorkerRecord
+from soniq.records import (
+    DeadLetter,
+    DeadLetterFilter,
+    DeadLetterStats,
+    Job,
+    LiveJobs,
+    OverdueJob,
+    WorkerRecord,
+)
 from soniq.transitions import Change
 
 P = ParamSpec("P")
@@ -88,6 +96,14 @@ class StorageBackend(Protocol):
         Called on the thread on which :meth:`run` makes calls.
 
         :raises ConfigurationError: says why, and what to do instead
+        """
+        return
+
+    def check_ready(self) -> None:
+        """Refuse a store whose tables are older than this code. :meth:`register` refuses it, too.
+
+        :raises BackendNotReady: names what is missing, and what to do
+        :raises BackendUnavailable: the store cannot be reached
         """
         return
 
@@ -187,10 +203,24 @@ class StorageBackend(Protocol):
         """Seconds until the next queued job is due (0 or less: one is due now); None without any."""
         ...
 
+    def overdue(
+        self, *, seconds: float, limit: int, queues: Collection[str] | None = None
+    ) -> list[OverdueJob]:
+        """The first ``limit`` jobs that have been due for at least ``seconds``, in the order of a claim.
+
+        Costs no more than these rows, however many others wait: every worker asks now and then.
+
+        :param queues: only these; None = all, empty = none
+        """
+        ...
+
     # -- liveness
 
     def register(self, worker: WorkerInfo) -> None:
-        """Make ``worker`` known and alive from now on. It must not claim before."""
+        """Make ``worker`` known and alive from now on. It must not claim before.
+
+        :raises BackendNotReady: see :meth:`check_ready`; trying again is right
+        """
 
     def beat(self, worker_id: str) -> bool:
         """Say that the worker lives. False: it is not known (any more), its claims are forfeit."""
@@ -226,6 +256,17 @@ class StorageBackend(Protocol):
         offset: int = 0,
     ) -> list[Job]:
         """Jobs, newest first: by their ids, which are ordered by time."""
+        ...
+
+    def count_live(self) -> list[LiveJobs]:
+        """Queued and processing jobs counted by name, queue and status, in this order.
+
+        Looks at every live job: for people and deployments, not for a worker's routine.
+        """
+        ...
+
+    def walk_live(self, *, after: str | None = None, limit: int) -> list[Job]:
+        """The first ``limit`` queued and processing jobs behind the id ``after``, by their ids."""
         ...
 
     def delete_job(self, job_id: str) -> bool:

@@ -15,6 +15,7 @@
     ├── AppClosed                   the Soniq object was closed
     └── BackendError
         ├── BackendUnavailable      the database cannot be reached or refuses to write
+        │   └── BackendNotReady     ... or lacks tables or migrations that this code needs
         └── BackendConflict         the database gave up a transaction; doing it again may work
 
 Each class carries a stable ``code`` for programs; the message is for people and names the value
@@ -23,6 +24,7 @@ and the next step.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -150,6 +152,19 @@ class BackendUnavailable(BackendError):
     """The database cannot be reached, or refuses to write; backing off and trying again is right."""
 
     code = "backend_unavailable"
+
+
+class BackendNotReady(BackendUnavailable):
+    """The database lacks tables or migrations that this code needs; it is ready once they are applied.
+
+    :ivar missing: the names of these migrations, in order; empty if they are not known
+    """
+
+    code = "backend_not_ready"
+
+    def __init__(self, message: str, *, missing: Sequence[str] = ()) -> None:
+        self.missing = tuple(missing)
+        super().__init__(message)
 
 
 class BackendConflict(BackendError):

@@ -20,7 +20,7 @@ from soniq import transitions
 from soniq.arguments import clean_text, encode
 from soniq.deadline import within
 from soniq.environment import Environment
-from soniq.errors import InvalidArguments, InvalidJob, JobTimeout
+from soniq.errors import InvalidJob, JobTimeout
 from soniq.exits import in_job
 from soniq.failures import describe, summarize
 from soniq.hooks import Hook, Hooks, MetricsSink, await_hook, call_hooks, is_async
@@ -192,7 +192,7 @@ class Execution:
             text = f"no job named {claim.job_name!r} is registered in this worker"
             return transitions.bury(claim, reason=DeadLetterReason.JOB_NOT_FOUND, error=text), text
         try:
-            positional, named = self._call_arguments(task, claim)
+            positional, named = task.call_arguments(claim.args, lambda: context_of(claim))
         except BaseException as error:  # noqa: BLE001  # a model's validators are user code
             summary = summarize(error)
             return transitions.bury(
@@ -200,15 +200,6 @@ class Execution:
             ), summary
         timeout = task.options.timeout_seconds(self._settings)
         return _Attempt(task, claim, started, timeout, positional, named)
-
-    def _call_arguments(self, task: Task[..., Any], claim: Claim) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        stored = claim.args
-        if not isinstance(stored, dict):
-            raise InvalidArguments(f"the stored arguments are {type(stored).__name__}, no dict")
-        if task.options.validate is not None:
-            model = task.options.validate.model_validate(stored)
-            stored = {name: getattr(model, name) for name in stored}
-        return task.signature.call_arguments(stored, lambda: context_of(claim))
 
     async def _run_in_loop(self, attempt: _Attempt, slot: Slot) -> _Decided:
         try:

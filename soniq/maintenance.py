@@ -1,4 +1,4 @@
-"""What every worker does now and then: rescue orphans, purge what is past its time.
+"""What every worker does now and then: rescue orphans, purge what is past its time, look for unknown jobs.
 
 Safe in any number of workers at once, because all of it goes through the contract's own writes.
 """
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from soniq import transitions
 from soniq.backend import StorageBackend
 from soniq.settings import Settings
+from soniq.unknown import UnknownJobs
 
 logger = logging.getLogger("soniq.maintenance")
 
@@ -19,16 +20,22 @@ PURGE_BATCH = 1000
 
 
 class Maintenance:
-    """One sweep at a time; each is short, so that it delays no claim."""
+    """One sweep at a time; each is short, so that it delays no claim.
 
-    def __init__(self, backend: StorageBackend, settings: Settings) -> None:
+    :param unknown: looks for jobs that the worker cannot run; None = nobody does
+    """
+
+    def __init__(
+        self, backend: StorageBackend, settings: Settings, unknown: UnknownJobs | None = None
+    ) -> None:
         self._backend = backend
         self._settings = settings
+        self._unknown = unknown
         self.gave_back = False  # whether the last sweep queued a job again
 
     def sweep(self) -> bool:
-        """Rescue and purge one batch each. True: there may be more to do."""
-        return self.rescue() | self.purge()
+        """Rescue, purge and bury one batch each. True: there may be more to do."""
+        return self.rescue() | self.purge() | (self._unknown is not None and self._unknown.look())
 
     def rescue(self) -> bool:
         """Give jobs of lost workers back, or bury them. True: there may be more."""

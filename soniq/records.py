@@ -50,6 +50,27 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LiveJobs:
+    """How many live jobs of one name wait in one queue, or run from it."""
+
+    job_name: str
+    queue: str
+    status: JobStatus  # queued or processing
+    count: int
+    oldest: datetime  # when the first of them was enqueued
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverdueJob:
+    """A job that is due and that nobody has claimed yet."""
+
+    job_id: str
+    job_name: str
+    queue: str
+    overdue: float  # seconds since it became due, by the clock of the storage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
     """A row of the dead-letter table: a job that gave up, kept as its audit trail."""
 

@@ -39,6 +39,7 @@ class Settings:
     priority: int = 100  # default of the jobs' option
     result_ttl: float | None = 86400.0  # how long finished rows stay; None = for ever
     dead_letter_ttl: float | None = None  # how long dead letters stay; None = for ever
+    unknown_job_ttl: float | None = None  # how long jobs that no worker knows wait; None = for ever
     max_args_bytes: int = 1_048_576
     max_result_bytes: int = 1_048_576
     enqueue_validation: Literal["strict", "warn", "none"] = "strict"  # names unknown here
@@ -56,8 +57,9 @@ class Settings:
         for name in ("result_ttl", "dead_letter_ttl"):
             if getattr(self, name) is not None:
                 _seconds(name, getattr(self, name))
-        if self.job_timeout is not None:
-            _seconds("job_timeout", self.job_timeout, positive=True)
+        for name in ("job_timeout", "unknown_job_ttl"):
+            if getattr(self, name) is not None:
+                _seconds(name, getattr(self, name), positive=True)
         if self.enqueue_validation not in ("strict", "warn", "none"):
             raise ConfigurationError(
                 f"enqueue_validation is {self.enqueue_validation!r}: give 'strict', 'warn' or 'none'"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from soniq.backend import StorageBackend
-from soniq.errors import BackendConflict, BackendUnavailable
+from soniq.errors import BackendConflict, BackendNotReady, BackendUnavailable
 from soniq.slots import SlotThread
 from soniq.stopping import Stopping
 
@@ -55,7 +55,8 @@ class StorageLine:
                 if self._out_of_time(until):
                     raise
                 pause = backoff * random.uniform(0.5, 1.0)
-                logger.warning("the storage is away, trying again in %.1f s: %s", pause, error)
+                state = "not ready" if isinstance(error, BackendNotReady) else "away"
+                logger.warning("the storage is %s, trying again in %.1f s: %s", state, pause, error)
                 await self._stopping.pause(pause)
                 backoff = min(backoff * 2, LONGEST_BACKOFF)
 

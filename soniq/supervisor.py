@@ -1,4 +1,4 @@
-"""Several worker processes under one: started anew when one dies, stopped together.
+"""Several worker processes under one: started anew when one dies or is recycled, stopped together.
 
 Each child is a program of its own (``exec``, not a bare ``fork``), so nothing is shared: no connection,
 no lock, no thread. A child whose supervisor is gone notices, as its standard input ends, and stops.
@@ -22,6 +22,7 @@ logger = logging.getLogger("soniq.supervisor")
 SUPERVISED = "SONIQ_SUPERVISED"  # set in the environment of a child
 LONGEST_BACKOFF = 15.0
 HEALTHY_AFTER = 10.0  # seconds that a child must have lived to be started anew without a pause
+PASSED_ON = (signal.SIGTERM, signal.SIGINT)
 KILL_AFTER = 5.0  # seconds beyond the shutdown timeout
 
 
@@ -118,7 +119,12 @@ class Supervisor:
     def _ended(self, child: _Child) -> int:
         """Decide about a child that ended; its exit code, if that is final and not 0."""
         process, child.process = child.process, None
-        code = 0 if process is None else process.returncode
+        assert process is not None  # noqa: S101  # it is the one whose end is reported
+        if process.stdin is not None:
+            process.stdin.close()
+        code = process.returncode
+        if self._stopping and -code in PASSED_ON:
+            code = 0  # our signal met it before it listened to signals, so before it claimed anything
         if self._stopping or not self._restart:
             child.due = float("inf")
             return code if code >= 0 else 128 - code
@@ -128,7 +134,9 @@ class Supervisor:
         else:
             child.due = self._clock() + child.backoff
             child.backoff = min(child.backoff * 2, LONGEST_BACKOFF)
-        if code != 0:
+        if code == 0:  # it was recycled
+            logger.info("worker process %d has left; starting its successor", child.number)
+        else:
             logger.warning(
                 "worker process %d ended with %s; starting it anew in %.1f s",
                 child.number,
@@ -158,9 +166,8 @@ class Supervisor:
     @contextmanager
     def _signals(self) -> Iterator[None]:
         """SIGTERM and SIGINT become events of the loop."""
-        caught = (signal.SIGTERM, signal.SIGINT)
-        previous = {number: signal.getsignal(number) for number in caught}
-        for number in caught:
+        previous = {number: signal.getsignal(number) for number in PASSED_ON}
+        for number in PASSED_ON:
             signal.signal(number, lambda received, _frame: self._events.put(received))
         try:
             yield

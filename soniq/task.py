@@ -10,7 +10,8 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Generic, ParamSpec, Protocol, TypeAlias, TypedDict, TypeVar, cast
 
-from soniq.errors import ConfigurationError, InvalidJob
+from soniq.errors import ConfigurationError, InvalidArguments, InvalidJob
+from soniq.jobs import JobContext
 from soniq.retry import TaskRetryPolicy, delays_of
 from soniq.settings import (
     Settings,
@@ -220,6 +221,21 @@ class Task(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<Task {self.name}>"
+
+    def call_arguments(
+        self, stored: object, context: Callable[[], JobContext]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Positional and keyword arguments of the function for a stored job.
+
+        :raises InvalidArguments: the stored arguments do not fit the function (any more)
+        :raises Exception: whatever the job's model raises for arguments that it refuses
+        """
+        if not isinstance(stored, dict):
+            raise InvalidArguments(f"the stored arguments are {type(stored).__name__}, no dict")
+        if self.options.validate is not None:
+            model = self.options.validate.model_validate(stored)
+            stored = {name: getattr(model, name) for name in stored}
+        return self.signature.call_arguments(stored, context)
 
     def using(
         self,

@@ -5,7 +5,8 @@
                  enqueue                         claim (attempt + 1)
     (nothing) ────────────▶ queued ───────────────────────────────▶ processing
                               ▲ │                                     │ │ │
-                              │ └─ cancel ──▶ cancelled               │ │ │
+                              │ ├─ cancel ──▶ cancelled               │ │ │
+                              │ └─ bury_waiting ──▶ dead letter       │ │ │
                               │                                       │ │ │
                               ├──── fail, attempts left (delay) ◀─────┘ │ │
                               ├──── snooze (attempt given back) ◀───────┤ │
@@ -48,6 +49,7 @@ class Change(NamedTuple):
     result_json: str | None = None  # of a done job
     ttl: float | None = None  # of a finished job: seconds until it may be purged; None = kept
     reason: DeadLetterReason | None = None  # of a dead letter
+    overdue: float = 0.0  # guard of a queued job: due for at least so many seconds; 0 = it may be delayed
 
 
 def succeed(claim: Claim, *, result_json: str | None, ttl: float | None, error: str | None = None) -> Change:
@@ -132,6 +134,24 @@ def bury(claim: Claim, *, reason: DeadLetterReason, error: str) -> Change:
     return _of(
         claim,
         verb="bury",
+        status=None,
+        error=error,
+        reason=reason,
+    )
+
+
+def bury_waiting(job_id: str, *, reason: DeadLetterReason, error: str, overdue: float) -> Change:
+    """Give up a job that nobody claims, and that has been due for at least ``overdue`` seconds.
+
+    A worker that claims it in the same moment is the stronger one. One that had claimed it and gave it
+    back made it due anew, so then it has not waited long enough either.
+    """
+    return Change(
+        verb="bury",
+        job_id=job_id,
+        worker_id=None,
+        attempt=0,
+        overdue=overdue,
         status=None,
         error=error,
         reason=reason,

@@ -35,11 +35,13 @@ from soniq.heartbeat import Heart
 from soniq.jobs import Claim, WorkerInfo
 from soniq.outcomes import exchange, log_outcome
 from soniq.pace import Pace
+from soniq.recycling import Recycling
 from soniq.registry import Registry
 from soniq.settings import Settings
 from soniq.slot_pool import SlotPool
 from soniq.stopping import Stopping
 from soniq.storage_line import AWAY, StorageLine
+from soniq.unknown import UnknownJobs
 
 logger = logging.getLogger("soniq.worker")
 
@@ -54,6 +56,7 @@ class Worker:
     :param run_once: work through everything that is due, each job at most once, and return
     :param prefetch: claim ahead of the free slots; without it jobs start strictly in claim order
     :param observe: called in the event loop with each recorded outcome
+    :param recycling: when the worker leaves by itself
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Worker:
         run_once: bool = False,
         prefetch: bool = True,
         observe: Callable[[Outcome], None] | None = None,
+        recycling: Recycling | None = None,
     ) -> None:
         self._backend = backend
         self._registry = registry
@@ -95,7 +99,9 @@ class Worker:
             vacated=self._wake.set,
             at_thread_exit=backend.release,
         )
-        self._maintenance = maintenance.Maintenance(backend, settings)
+        unknown = UnknownJobs(backend, registry, settings, queues=queues)
+        self._maintenance = maintenance.Maintenance(backend, settings, unknown)
+        self._recycling = recycling or Recycling()
         self._subscription: Subscription = Silence()
         self._outcomes: deque[Outcome] = deque()  # slot threads append to it, too
         self._holding: set[str] = set()  # claimed, and the outcome not recorded yet
@@ -155,7 +161,7 @@ class Worker:
             wanted = self._wanted()
             if wanted or self._outcomes:
                 await self._exchange(wanted)
-            elif self._run_once and not self._slots.running and not self._slots.ready:
+            elif self._may_leave and not self._slots.running and not self._slots.ready:
                 return
             else:
                 await self._rest()
@@ -163,11 +169,19 @@ class Worker:
 
     def _wanted(self) -> int:
         """How many jobs to claim now."""
+        if self._outcomes:
+            self._recycling.weigh()
         if not self._hungry or self._stopping.requested:
             return 0
-        return self._pace.wanted(
+        wanted = self._pace.wanted(
             free=self._slots.free, ready=self._slots.ready, visiting=bool(self._outcomes)
         )
+        return self._recycling.allowed(wanted, started=self.processed)
+
+    @property
+    def _may_leave(self) -> bool:
+        """Whether the worker goes by itself once nothing runs any more."""
+        return self._run_once or bool(self._recycling.reason)
 
     async def _exchange(self, wanted: int) -> None:
         """Record what piled up and claim, in one visit to the storage."""
@@ -295,7 +309,7 @@ class Worker:
         """Seconds to rest; None while every slot is taken, as only an outcome changes that."""
         if self._slots.ready and self._slots.free:
             return self._pace.patience  # a burst is on, and may turn out to be stuck in a long job
-        if not self._slots.free or self._run_once:
+        if not self._slots.free or self._may_leave:
             return None
         longest = self._settings.poll_interval
         if not self.listening:
@@ -414,6 +428,7 @@ class Worker:
     async def _sweep_once(self) -> bool:
         """One sweep. What it gave back may be claimed now. True: there may be more to do."""
         more = await self._storage.call(self._maintenance.sweep)
-        if self._maintenance.gave_back:
+        self._recycling.weigh()
+        if self._maintenance.gave_back or self._recycling.reason:
             self._look_now()
         return more

@@ -11,6 +11,7 @@ from django.db import connections
 from soniq.errors import ConfigurationError
 from soniq_django.store.dead_letters import DeadLetterTable
 from soniq_django.store.reading import JobTable
+from soniq_django.store.schema import check_migrated
 from soniq_django.store.workers import WorkerTable
 
 P = ParamSpec("P")
@@ -46,6 +47,10 @@ class DjangoBackend(JobTable, WorkerTable, DeadLetterTable):
                 "it would not see its jobs; in tests use an app in memory (the fixtures soniq_app and "
                 "run_jobs, or soniq.testing.make_app), or a TransactionTestCase"
             )
+
+    def check_ready(self) -> None:
+        """Refuse a database that lacks a migration of this app."""
+        check_migrated(self.alias)
 
     def close(self) -> None:
         """Nothing to do: connections belong to Django and to the threads that opened them."""

@@ -25,6 +25,8 @@ from soniq.records import (
     DeadLetterFilter,
     DeadLetterStats,
     Job,
+    LiveJobs,
+    OverdueJob,
     WorkerRecord,
 )
 from soniq.transitions import Change
@@ -291,7 +293,7 @@ class MemoryBackend(StorageBackend):
 
     def _apply(self, change: Change, now: datetime) -> bool:
         row = self._jobs.get(change.job_id)
-        if row is None or not _guard_holds(row, change):
+        if row is None or not _guard_holds(row, change, now):
             return False
         if change.attempts is not None:
             row.attempts = change.attempts
@@ -367,6 +369,23 @@ class MemoryBackend(StorageBackend):
         with self._lock:
             due = min((row.scheduled_at for row in self._queued(queues, names)), default=None)
             return None if due is None else (due - self._now()).total_seconds()
+
+    def overdue(
+        self, *, seconds: float, limit: int, queues: Collection[str] | None = None
+    ) -> list[OverdueJob]:
+        with self._lock:
+            now = self._now()
+            since = now - timedelta(seconds=seconds)
+            late = (row for row in self._queued(queues, None) if row.scheduled_at <= since)
+            return [
+                OverdueJob(
+                    job_id=row.new.id,
+                    job_name=row.new.job_name,
+                    queue=row.new.queue,
+                    overdue=(now - row.scheduled_at).total_seconds(),
+                )
+                for row in heapq.nsmallest(max(limit, 0), late, key=_claim_order)
+            ]
 
     # -- liveness
 
@@ -446,6 +465,26 @@ class MemoryBackend(StorageBackend):
             found = [row for row in rows.values() if queue is None or row.new.queue == queue]
             found.sort(key=lambda row: row.new.id, reverse=True)
             return [row.job() for row in found[offset : offset + limit]]
+
+    def count_live(self) -> list[LiveJobs]:
+        with self._lock:
+            groups: dict[tuple[str, str, JobStatus], list[datetime]] = {}
+            for row in self._live():
+                groups.setdefault((row.new.job_name, row.new.queue, row.status), []).append(row.created_at)
+            return [
+                LiveJobs(job_name=name, queue=queue, status=status, count=len(ages), oldest=min(ages))
+                for (name, queue, status), ages in sorted(groups.items(), key=lambda group: group[0])
+            ]
+
+    def walk_live(self, *, after: str | None = None, limit: int) -> list[Job]:
+        with self._lock:
+            behind = (row for row in self._live() if after is None or row.new.id > after)
+            return [row.job() for row in heapq.nsmallest(limit, behind, key=lambda row: row.new.id)]
+
+    def _live(self) -> Iterator[_Row]:
+        for status in JobStatus:
+            if status.live:
+                yield from self._by_status[status].values()
 
     def delete_job(self, job_id: str) -> bool:
         with self._lock:
@@ -536,9 +575,14 @@ def _selected(row: _Row, queues: Collection[str] | None, names: Collection[str] 
     return (queues is None or row.new.queue in queues) and (names is None or row.new.job_name in names)
 
 
-def _guard_holds(row: _Row, change: Change) -> bool:
+def _claim_order(row: _Row) -> tuple[int, datetime, str]:
+    return row.new.priority, row.scheduled_at, row.new.id
+
+
+def _guard_holds(row: _Row, change: Change, now: datetime) -> bool:
     if change.worker_id is None:
-        return row.status is JobStatus.QUEUED
+        late_enough = not change.overdue or row.scheduled_at <= now - timedelta(seconds=change.overdue)
+        return row.status is JobStatus.QUEUED and late_enough
     return (
         row.status is JobStatus.PROCESSING
         and row.worker_id == change.worker_id

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from soniq_django.admin.formatting import REASONS
 from soniq_django.conf import current_app
+from soniq_django.models import Job
 
 RECENT = 1000  # rows, newest first, whose values are offered
 CHOICES = 100
@@ -66,6 +67,23 @@ class JobNameFilter(ValueFilter):
     def declared(self) -> Iterable[str]:
         """All jobs that are registered."""
         return current_app().registry
+
+
+class CodeFilter(admin.SimpleListFilter):
+    """Jobs that wait and that this project's code cannot run."""
+
+    title = _("code")
+    parameter_name = "code"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """The one choice besides all."""
+        return [("unknown", _("waits for unknown code"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Only what waits: an index holds these rows, however many jobs have ended."""
+        if self.value() != "unknown":
+            return queryset
+        return queryset.filter(status=Job.Status.QUEUED).exclude(job_name__in=list(current_app().registry))
 
 
 class ReasonFilter(admin.SimpleListFilter):

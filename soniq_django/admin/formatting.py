@@ -60,6 +60,14 @@ def code_note(name: str) -> SafeString | None:
     return format_html('<span class="soniq-note">{}</span>', text)
 
 
+def waiting_name(name: str, *, since: datetime, now: datetime) -> str | SafeString:
+    """The name of a job that waits; labelled if no code answers to it here."""
+    if current_app().registry.find(name) is not None:
+        return name
+    text = _("unknown here, waits for %(time)s") % {"time": timesince(since, now, depth=1)}
+    return format_html("{} {}", name, badge("job_not_found", text))
+
+
 def out_of(done: int, most: int) -> str:
     """Such as "2 of 4"."""
     return _("%(done)d of %(most)d") % {"done": done, "most": most}

@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from soniq_django.admin import formatting
 from soniq_django.admin.database import database
-from soniq_django.admin.filters import JobNameFilter, QueueFilter
+from soniq_django.admin.filters import CodeFilter, JobNameFilter, QueueFilter
 from soniq_django.admin.history import note
 from soniq_django.admin.permissions import may, url_to_look_at
 from soniq_django.admin.table import TableAdmin, as_uuid
@@ -36,7 +36,7 @@ class JobAdmin(TableAdmin):
 
     list_display = (
         "short_id",
-        "job_name",
+        "listed_name",
         "queue",
         "status_badge",
         "priority",
@@ -45,8 +45,8 @@ class JobAdmin(TableAdmin):
         "created",
         "updated",
     )
-    list_display_links = ("short_id", "job_name")
-    list_filter = ("status", QueueFilter, JobNameFilter)
+    list_display_links = ("short_id", "listed_name")
+    list_filter = ("status", QueueFilter, JobNameFilter, CodeFilter)
     ordering = ("-id",)
     search_fields = ("job_name", "dedup_key")
     search_help_text = _("An id, or a part of a job's name or dedup key.")
@@ -93,6 +93,13 @@ class JobAdmin(TableAdmin):
     def short_id(self, job: Job) -> SafeString:
         """See :func:`formatting.short_id`."""
         return formatting.short_id(job.pk)
+
+    @admin.display(description=_("job"))
+    def listed_name(self, job: Job) -> str | SafeString:
+        """The name; of a job that waits for code that is not here, with a label that says for how long."""
+        if job.status != Job.Status.QUEUED:
+            return job.job_name
+        return formatting.waiting_name(job.job_name, since=job.created_at, now=timezone.now())
 
     @admin.display(description=_("status"))
     def status_badge(self, job: Job) -> SafeString:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, OperationalError, connections
 
-from soniq.errors import BackendConflict, BackendUnavailable
+from soniq.errors import BackendConflict, BackendNotReady, BackendUnavailable
 
 _CONFLICTS = {"40001", "40P01"}  # serialization failure, deadlock
 # The connection is of no use any more, another one may be: a standby after a failover (25006); prepared
@@ -23,6 +23,7 @@ def translated(alias: str, inner: AbstractContextManager[object] | None = None) 
     A connection that broke is closed, so that the next call opens a new one.
 
     :raises BackendUnavailable: the database cannot be reached or refuses to write
+    :raises BackendNotReady: it has no tables of ours
     :raises BackendConflict: it gave up the transaction; doing it again may work
     """
     try:
@@ -33,13 +34,13 @@ def translated(alias: str, inner: AbstractContextManager[object] | None = None) 
         _drop_if_broken(alias)
         if _sqlstate(error) in _CONFLICTS:
             raise BackendConflict(f"{alias}: {_line(error)}") from error
-        raise BackendUnavailable(f"{alias}: {_line(error)}{_hint(alias, error)}") from error
+        raise _unavailable(alias, error) from error
     except DatabaseError as error:
         if _sqlstate(error) in _STALE:
             connections[alias].close()
             raise BackendUnavailable(f"{alias}: {_line(error)}") from error
-        if _hint(alias, error):
-            raise BackendUnavailable(f"{alias}: {_line(error)}{_hint(alias, error)}") from error
+        if _lacks_table(error):
+            raise _unavailable(alias, error) from error
         raise
 
 
@@ -57,8 +58,17 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split())
 
 
-def _hint(alias: str, error: BaseException) -> str:
-    if not any(part in str(error) for part in _MISSING_TABLE):
-        return ""
+def _unavailable(alias: str, error: BaseException) -> BackendUnavailable:
+    if _lacks_table(error):
+        return BackendNotReady(f"{alias}: {_line(error)}; {remedy(alias)}")
+    return BackendUnavailable(f"{alias}: {_line(error)}")
+
+
+def _lacks_table(error: BaseException) -> bool:
+    return any(part in str(error) for part in _MISSING_TABLE)
+
+
+def remedy(alias: str) -> str:
+    """What makes the database ready."""
     database = "" if alias == DEFAULT_DB_ALIAS else f" --database {alias}"
-    return f"; run manage.py migrate{database}"
+    return f"run manage.py migrate{database}"

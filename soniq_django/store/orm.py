@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet
 from soniq.errors import BackendConflict
 from soniq.jobs import Claim, NewJob
 from soniq.transitions import Change
-from soniq_django.functions import DatabaseNow
+from soniq_django.functions import DatabaseNow, from_now
 from soniq_django.models import Job
 from soniq_django.store import rows
 from soniq_django.store.errors import translated
@@ -143,7 +143,11 @@ class OrmStatements(Tables):
                 self.jobs.filter(pk__in=ids).order_by("pk")
             ).values_list("pk", "status", "worker_id", "attempts")
         }
-        answers = [_holds(change, locked.get(change.job_id)) for change in changes]
+        waited = self._overdue([change for change in changes if change.overdue])
+        answers = [
+            _holds(change, locked.get(change.job_id)) and (not change.overdue or change.job_id in waited)
+            for change in changes
+        ]
         groups: dict[Change, list[str]] = {}
         for change, held in zip(changes, answers, strict=True):
             if held:
@@ -154,6 +158,17 @@ class OrmStatements(Tables):
             else:
                 self.jobs.filter(pk__in=job_ids).update(**rows.written(effect))
         return answers
+
+    def _overdue(self, changes: Sequence[Change]) -> set[str]:
+        """The jobs, locked before, that have been due for as long as their change asks."""
+        groups: dict[float, list[str]] = {}
+        for change in changes:
+            groups.setdefault(change.overdue, []).append(change.job_id)
+        found: set[str] = set()
+        for seconds, ids in groups.items():
+            late = self.jobs.filter(pk__in=filter(rows.is_uuid, ids), scheduled_at__lte=from_now(-seconds))
+            found.update(str(pk) for pk in late.values_list("pk", flat=True))
+        return found
 
     def _bury(self, effect: Change, job_ids: list[str]) -> None:
         dead = self.jobs.filter(pk__in=job_ids)

@@ -81,7 +81,7 @@ def orphan(row: Sequence[Any]) -> Claim:
 
 def without_identity(change: Change) -> Change:
     """What a change writes: equal for changes that one statement can write."""
-    return change._replace(job_id="", worker_id=None, attempt=0)
+    return change._replace(job_id="", worker_id=None, attempt=0, overdue=0.0)
 
 
 def written(effect: Change) -> dict[str, Any]:

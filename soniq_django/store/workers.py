@@ -10,6 +10,7 @@ from soniq_django.functions import DatabaseNow, from_now
 from soniq_django.models import Job
 from soniq_django.store import rows
 from soniq_django.store.errors import translated
+from soniq_django.store.schema import check_migrated
 from soniq_django.store.tables import Tables
 
 
@@ -17,7 +18,12 @@ class WorkerTable(Tables):
     """See the section "liveness" of :class:`soniq.backend.StorageBackend`."""
 
     def register(self, worker: WorkerInfo) -> None:
-        """See :class:`soniq.backend.StorageBackend`."""
+        """See :class:`soniq.backend.StorageBackend`.
+
+        A worker does this before its first claim, and tries until it succeeds: here it waits for a
+        database that lags behind its code.
+        """
+        check_migrated(self.alias)
         with self.transaction():
             self.workers.update_or_create(
                 pk=worker.id,

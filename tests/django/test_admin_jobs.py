@@ -290,7 +290,7 @@ def test_filters_narrow_the_list(admin_client):
     assert listed(admin_client.get(LIST, {"status__exact": "done"})) == [old]
     assert listed(admin_client.get(LIST, {"queue": "emails"})) == [receipt]
     assert listed(admin_client.get(LIST, {"job_name": "shop.long_gone"})) == [old]
-    _, queues, names = admin_client.get(LIST).context["cl"].filter_specs
+    _, queues, names, _ = admin_client.get(LIST).context["cl"].filter_specs
     assert {"attic", "emails", "pictures"} <= {value for value, _ in queues.lookup_choices}
     assert {"shop.long_gone", "shop.resize_picture"} <= {value for value, _ in names.lookup_choices}
 
@@ -358,6 +358,38 @@ def test_counting_stops_at_the_reach(admin_client):
 
     (count,) = [query["sql"] for query in queries if "COUNT(" in query["sql"]]
     assert f"LIMIT {paging.REACH + 1}" in count
+
+
+def of_another_release(**columns):
+    """A job whose name this project's code does not have."""
+    job = queued()
+    Job.objects.filter(pk=job.pk).update(job_name="shop.<old>", **columns)
+    job.refresh_from_db()
+    return job
+
+
+def test_job_that_waits_for_unknown_code_is_marked_with_its_age(admin_client):
+    """In the list; a job that ran, or that some code answers to, has no mark."""
+    queued()
+    of_another_release(status="done")
+    assert "unknown here" not in admin_client.get(LIST).text
+
+    of_another_release(created_at=timezone.now() - timedelta(hours=3, minutes=5))
+
+    shown = " ".join(admin_client.get(LIST).text.replace("\xa0", " ").split())
+    assert shown.count("unknown here") == 1
+    assert "shop.&lt;old&gt; <span" in shown
+    assert "unknown here, waits for 3 hours</span>" in shown
+
+
+def test_filter_shows_what_waits_for_unknown_code(admin_client):
+    """Not what ended under a name that is gone since."""
+    queued()
+    of_another_release(status="done")
+    waits = of_another_release()
+
+    assert listed(admin_client.get(LIST, {"code": "unknown"})) == [waits]
+    assert len(listed(admin_client.get(LIST, {"code": "anything"}))) == 3
 
 
 def test_status_is_told_in_words(admin_client):

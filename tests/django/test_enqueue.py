@@ -9,7 +9,7 @@ import pytest
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import OperationalError, connections
 
-from soniq import Soniq
+from soniq import BackendNotReady, Soniq
 from soniq_django.backend import DjangoBackend
 from soniq_django.models import Job
 from soniq_django.store import errors
@@ -33,8 +33,10 @@ def test_a_missing_table_names_the_whole_command() -> None:
     """A migrate of the default database would not make the tables elsewhere."""
     missing = OperationalError("no such table: soniq_jobs")
 
-    assert errors._hint("default", missing) == "; run manage.py migrate"
-    assert errors._hint("jobs", missing) == "; run manage.py migrate --database jobs"
+    for alias, command in (("default", "migrate"), ("jobs", "migrate --database jobs")):
+        error = errors._unavailable(alias, missing)
+        assert isinstance(error, BackendNotReady)
+        assert str(error) == f"{alias}: no such table: soniq_jobs; run manage.py {command}"
 
 
 @pytest.mark.django_db(transaction=True, databases="__all__")

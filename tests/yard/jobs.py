@@ -69,6 +69,15 @@ async def in_default_executor(started: str) -> None:
     await asyncio.to_thread(time.sleep, 60)
 
 
+_hoard: list[bytes] = []
+
+
+@soniq.job(name="yard.hoard")
+def hoard(megabytes: int) -> None:
+    """Keeps what it takes."""
+    _hoard.append(b"x" * (megabytes * 1_048_576))
+
+
 @soniq.job(name="yard.overrun", max_retries=0, timeout=0.1)
 def overrun() -> None:
     time.sleep(1)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from soniq.backends.stored import decoded
 from soniq.jobs import Claim, DeadLetterReason, JobStatus
-from soniq.records import DeadLetter, Job, WorkerRecord
+from soniq.records import DeadLetter, Job, LiveJobs, OverdueJob, WorkerRecord
 
 CLAIM_COLUMNS = """
     id, worker_id, attempts, job_name, args_json, queue, priority, max_attempts, crashes,
@@ -83,6 +83,22 @@ def job(row: sqlite3.Row) -> Job:
         started_at=instant_or_none(row["started_at"]),
         finished_at=instant_or_none(row["finished_at"]),
     )
+
+
+def live_jobs(row: sqlite3.Row) -> LiveJobs:
+    """A row of counted jobs."""
+    return LiveJobs(
+        job_name=row["job_name"],
+        queue=row["queue"],
+        status=JobStatus(row["status"]),
+        count=row["number"],
+        oldest=instant(row["oldest"]),
+    )
+
+
+def overdue_job(row: sqlite3.Row) -> OverdueJob:
+    """A row of a job that is due."""
+    return OverdueJob(job_id=row["id"], job_name=row["job_name"], queue=row["queue"], overdue=row["overdue"])
 
 
 def dead_letter(row: sqlite3.Row) -> DeadLetter:

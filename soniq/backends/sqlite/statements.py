@@ -26,7 +26,9 @@ WHERE id = :id
 IS_CLAIMED = """
 WHERE id = :job_id AND status = 'processing' AND worker_id = :worker_id AND attempts = :attempt
 """
-IS_QUEUED = "WHERE id = :job_id AND status = 'queued'"
+IS_QUEUED = """
+WHERE id = :job_id AND status = 'queued' AND (NOT :overdue OR scheduled_at <= :now - :overdue)
+"""
 
 # A value that is not given stays as it is; what belongs to an end only is cleared without one.
 CHANGE = """
@@ -95,6 +97,18 @@ DELETE FROM soniq_dead_letter_jobs WHERE id IN (
 COUNTS = """
 SELECT status AS kind, count(*) AS number FROM soniq_jobs GROUP BY status
 UNION ALL SELECT 'dead_letter', count(*) FROM soniq_dead_letter_jobs
+"""
+
+LIVE = """
+SELECT job_name, queue, status, count(*) AS number, min(created_at) AS oldest FROM soniq_jobs
+WHERE status IN ('queued', 'processing')
+GROUP BY job_name, queue, status ORDER BY job_name, queue, status
+"""
+
+WALK_LIVE = f"""
+SELECT {rows.JOB_COLUMNS} FROM soniq_jobs
+WHERE status IN ('queued', 'processing') AND id > :after
+ORDER BY id LIMIT :limit
 """
 
 RESURRECT = """

@@ -21,7 +21,15 @@ from soniq.backends.sqlite import filters, rows, statements
 from soniq.backends.sqlite.connections import Connections
 from soniq.backends.sqlite.schema import SCHEMA, TABLES
 from soniq.jobs import Claim, JobStatus, NewJob, WorkerInfo
-from soniq.records import DeadLetter, DeadLetterFilter, DeadLetterStats, Job, WorkerRecord
+from soniq.records import (
+    DeadLetter,
+    DeadLetterFilter,
+    DeadLetterStats,
+    Job,
+    LiveJobs,
+    OverdueJob,
+    WorkerRecord,
+)
 from soniq.transitions import Change
 
 P = ParamSpec("P")
@@ -149,6 +157,19 @@ class SQLiteBackend(StorageBackend):
         [row] = self._read(f"SELECT min(scheduled_at) FROM soniq_jobs WHERE {where}", values)
         return None if row[0] is None else float(row[0]) - self._now()
 
+    def overdue(
+        self, *, seconds: float, limit: int, queues: Collection[str] | None = None
+    ) -> list[OverdueJob]:
+        where, values = filters.claimable(queues, None)
+        now = self._now()
+        query = f"""
+            SELECT id, job_name, queue, :now - scheduled_at AS overdue FROM soniq_jobs
+            WHERE {where} AND scheduled_at <= :since
+            ORDER BY priority, scheduled_at, id LIMIT :limit
+        """
+        values |= {"now": now, "since": now - seconds, "limit": max(limit, 0)}
+        return [rows.overdue_job(row) for row in self._read(query, values)]
+
     # -- liveness
 
     def register(self, worker: WorkerInfo) -> None:
@@ -204,6 +225,13 @@ class SQLiteBackend(StorageBackend):
         """
         values |= {"limit": limit, "offset": offset}
         return [rows.job(row) for row in self._read(query, values)]
+
+    def count_live(self) -> list[LiveJobs]:
+        return [rows.live_jobs(row) for row in self._read(statements.LIVE)]
+
+    def walk_live(self, *, after: str | None = None, limit: int) -> list[Job]:
+        values = {"after": after or "", "limit": limit}
+        return [rows.job(row) for row in self._read(statements.WALK_LIVE, values)]
 
     def delete_job(self, job_id: str) -> bool:
         return self._write("DELETE FROM soniq_jobs WHERE id = :id", {"id": job_id}) > 0
@@ -317,6 +345,7 @@ def _apply(db: sqlite3.Connection, change: Change, now: float) -> bool:
         "job_id": change.job_id,
         "worker_id": change.worker_id,
         "attempt": change.attempt,
+        "overdue": change.overdue,
         "status": change.status,
         "attempts": change.attempts,
         "crashes": change.crashes,

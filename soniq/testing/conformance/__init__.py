@@ -22,7 +22,17 @@ from __future__ import annotations
 
 import pytest
 
-SUBJECTS = ("apply", "claim", "dead_letters", "enqueue", "exchange", "liveness", "races", "reading")
+SUBJECTS = (
+    "apply",
+    "claim",
+    "dead_letters",
+    "enqueue",
+    "exchange",
+    "liveness",
+    "races",
+    "reading",
+    "waiting",
+)
 pytest.register_assert_rewrite(*(f"soniq.testing.conformance.{name}" for name in (*SUBJECTS, "support")))
 
 from soniq.testing.conformance.apply import ApplyConformance  # noqa: E402  # after the rewrite is registered
@@ -33,6 +43,7 @@ from soniq.testing.conformance.exchange import ExchangeConformance  # noqa: E402
 from soniq.testing.conformance.liveness import LivenessConformance  # noqa: E402  # after the rewrite is registered
 from soniq.testing.conformance.races import RaceConformance  # noqa: E402  # after the rewrite is registered
 from soniq.testing.conformance.reading import ReadingConformance  # noqa: E402  # after the rewrite is registered
+from soniq.testing.conformance.waiting import WaitingConformance  # noqa: E402  # after the rewrite is registered
 
 
 class BackendConformance(
@@ -44,6 +55,7 @@ class BackendConformance(
     ReadingConformance,
     DeadLetterConformance,
     RaceConformance,
+    WaitingConformance,
 ):
     """Every guarantee of :class:`soniq.backend.StorageBackend`."""
 

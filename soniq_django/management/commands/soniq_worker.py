@@ -13,8 +13,9 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
-from soniq import ConfigurationError, Soniq
+from soniq import BackendUnavailable, ConfigurationError, Soniq
 from soniq.execution import Outcome
+from soniq.recycling import Recycling
 from soniq.settings import check_queues
 from soniq.supervisor import SUPERVISED, Supervisor, stop_with_supervisor
 from soniq.worker import Worker
@@ -27,7 +28,10 @@ class Command(BaseCommand):
 
     help = (
         "Run background jobs until stopped. SIGTERM or Ctrl-C lets running jobs finish and exits "
-        "with 0; a second one gives them back and exits at once."
+        "with 0; a second one gives them back and exits at once. While the database is away, or lacks "
+        "migrations, the worker waits. Exit code 0: stopped, or through (--run-once, --max-jobs, "
+        "--max-memory); 1: a setting cannot be, or the worker failed; 2: the command line cannot be; "
+        "128 + N: killed by signal N."
     )
 
     is_program = False  # whether manage.py was started to run this command, and nothing else
@@ -61,6 +65,19 @@ class Command(BaseCommand):
             action="store_true",
             help="work through everything that is due, each job once, and exit",
         )
+        parser.add_argument(
+            "--max-jobs",
+            type=int,
+            metavar="N",
+            help="start at most N jobs, finish them and exit with 0; --processes replaces such a worker at "
+            "once, without it whoever started the worker has to",
+        )
+        parser.add_argument(
+            "--max-memory",
+            type=int,
+            metavar="MB",
+            help="the same once the process takes more than MB megabytes, looked at whenever jobs have ended",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run one worker, or a supervisor of several."""
@@ -82,7 +99,10 @@ class Command(BaseCommand):
                 shutdown_timeout=app.settings.shutdown_timeout,
             )
             sys.exit(supervisor.run())
-        self.work(app, options)
+        try:
+            self.work(app, options)
+        except BackendUnavailable as error:  # only --run-once ever gives up waiting
+            raise CommandError(str(error)) from None
 
     def work(self, app: Soniq, options: dict[str, Any]) -> None:
         """Run one worker in this process."""
@@ -125,6 +145,7 @@ def _checked_worker(
             queues=_queue_names(options["queues"]),
             run_once=options["run_once"],
             observe=observe,
+            recycling=Recycling(max_jobs=options["max_jobs"], max_memory=options["max_memory"]),
         )
     except ConfigurationError as error:
         raise CommandError(str(error)) from None
@@ -134,9 +155,9 @@ def child_command(options: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
     """How to start one worker like this one, and the environment that finds the same code."""
     command = [sys.executable, *(f"-W{option}" for option in sys.warnoptions), "-m", "django"]
     command += ["soniq_worker", f"--verbosity={options['verbosity']}"]
-    for name in ("concurrency", "queues"):
+    for name in ("concurrency", "queues", "max_jobs", "max_memory"):
         if options[name] is not None:
-            command.append(f"--{name}={options[name]}")
+            command.append(f"--{name.replace('_', '-')}={options[name]}")
     if options["run_once"]:
         command.append("--run-once")
     return command, {

@@ -1,0 +1,133 @@
+"""``manage.py soniq_check``: say which stored jobs this code cannot run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+from tqdm import tqdm
+
+from soniq import BackendError, BackendNotReady, Soniq
+from soniq.check import Finding, Report, check_jobs
+from soniq.durations import rough
+from soniq_django.conf import current_app
+
+FOUND = 1
+IMPOSSIBLE = 2
+
+
+class Command(BaseCommand):
+    """See the help text."""
+
+    help = (
+        "Say which stored jobs this code cannot run: jobs whose name it does not have, and jobs with "
+        "arguments that it refuses. Looks at waiting, delayed and running jobs in the database that "
+        "SONIQ['DATABASE'] names, at unapplied migrations of soniq_django, and changes nothing. "
+        "Exit code 0: all is well; 1: something was found; 2: it could not be checked."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Declare the options."""
+        parser.add_argument("--json", action="store_true", help="write the report as one JSON object")
+        parser.add_argument(
+            "--sample",
+            type=int,
+            metavar="N",
+            help="look at the arguments of the N oldest jobs only (default: of all; names are always all "
+            "looked at)",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Check, report, and leave with the exit code that the help promises."""
+        sample = options["sample"]
+        if sample is not None and sample < 0:
+            raise CommandError(f"--sample is {sample}: give 0 or more", returncode=IMPOSSIBLE)
+        try:
+            report = self._checked(current_app(), sample, shown=options["verbosity"] > 0)
+        except BackendNotReady as error:
+            self._not_ready(error, as_json=options["json"])
+            sys.exit(FOUND)
+        except BackendError as error:
+            raise CommandError(f"cannot check: {error}", returncode=IMPOSSIBLE) from None
+        if options["json"]:
+            self.stdout.write(json.dumps(as_json(report), indent=2))
+        else:
+            self._tell(report, verbosity=options["verbosity"])
+        self.stdout.flush()
+        if report.findings:
+            sys.exit(FOUND)
+
+    def _checked(self, app: Soniq, sample: int | None, *, shown: bool) -> Report:
+        """The report; on a terminal with a progress bar while it takes its time."""
+        app.backend.check_ready()
+        with _bar(shown=shown and sys.stderr.isatty()) as bar:
+
+            def progress(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            return check_jobs(app.backend, app.registry, sample=sample, progress=progress)
+
+    def _not_ready(self, error: BackendNotReady, *, as_json: bool) -> None:
+        if as_json:
+            report = {"ok": False, "unapplied_migrations": list(error.missing), "problem": str(error)}
+            self.stdout.write(json.dumps(report, indent=2))
+        else:
+            self.stdout.write(f"{error}\nWhat jobs there are was not looked at.")
+        self.stdout.flush()
+
+    def _tell(self, report: Report, *, verbosity: int) -> None:
+        now = timezone.now()
+        for finding in report.findings:
+            self.stdout.write(_line(finding, now))
+        if report.findings:
+            count = sum(finding.count for finding in report.findings)
+            self.stdout.write(f"This code cannot run {count:,} of {_jobs(report.live)}.")
+        elif verbosity > 0:
+            self.stdout.write(f"This code can run all there is: {_jobs(report.live)}.")
+        if report.examined < report.live and verbosity > 0:
+            self.stdout.write(f"The arguments of {report.examined:,} were looked at.")
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The report for programs."""
+    findings = [{**asdict(finding), "oldest": finding.oldest.isoformat()} for finding in report.findings]
+    return {
+        "ok": not findings,
+        "unapplied_migrations": [],
+        "live": report.live,
+        "examined": report.examined,
+        "findings": findings,
+    }
+
+
+def _line(finding: Finding, now: datetime) -> str:
+    age = rough((now - finding.oldest).total_seconds())
+    # Names are shown as Python would write them if they hold what would spoil the line.
+    name, queue = (text if text.isprintable() else repr(text) for text in (finding.job_name, finding.queue))
+    example = "" if finding.example is None else f" (such as {finding.example})"
+    return (
+        f"{name}: {_jobs(finding.count)} {finding.status} in {queue}, the oldest enqueued {age} ago: "
+        f"{finding.reason}{example}"
+    )
+
+
+def _jobs(count: int) -> str:
+    return f"{count:,} job" if count == 1 else f"{count:,} jobs"
+
+
+@contextmanager
+def _bar(*, shown: bool) -> Iterator[tqdm[Any]]:
+    bar: tqdm[Any] = tqdm(unit="job", dynamic_ncols=True, leave=False, disable=not shown)
+    try:
+        yield bar
+    finally:
+        bar.close()
