@@ -2,8 +2,8 @@
 
 What InnoDB asks for:
 
-- **A claim names its index.** InnoDB locks what it reads. A plan that sorts would lock all due jobs to
-  take the first few, and other workers would find nothing.
+- **A claim names its index.** Left to its statistics, the optimizer reads and sorts all that waits, or comes
+  by the index of all queues to serve one.
 - **It goes through the priorities one by one**, so that no claim walks over the delayed jobs of one
   priority to reach the next. A level is one probe of the index.
 - **Held keys are asked for first.** An INSERT that meets a held key locks its holder until the caller's
