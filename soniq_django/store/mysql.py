@@ -101,11 +101,13 @@ class MySQLStatements(OrmStatements):
 
     def _despite_deadlocks(self, call: Callable[[], T]) -> T:
         """Make a call that is one transaction; again when InnoDB gave that up."""
+        if not self.connection.get_autocommit():
+            return call()  # in a transaction of the caller, by atomic() or by hand
         for _ in range(TRIES - 1):
             try:
                 return call()
             except BackendConflict as error:
-                if self.connection.in_atomic_block or not is_deadlock(error):
+                if not is_deadlock(error):
                     raise
         return call()
 

@@ -286,23 +286,27 @@ def test_a_lock_that_does_not_come_is_a_conflict(alias: str) -> None:
 
 
 @on_mysql
-@pytest.mark.parametrize("of_the_caller", [False, True], ids=["own transaction", "the caller's"])
-def test_a_deadlock_is_tried_again_unless_it_took_the_callers_transaction(
-    alias: str, of_the_caller: bool
-) -> None:
+@pytest.mark.parametrize("within", ["nothing", "atomic", "a transaction by hand"])
+def test_a_deadlock_is_tried_again_unless_it_took_the_callers_transaction(alias: str, within: str) -> None:
     """InnoDB rolls back all of the transaction that it chooses, so the caller has to hear of it."""
     backend = DjangoBackend(alias)
     first, second = backend.enqueue(new_jobs(2))
     cancels = [cancel(first, ttl=60), cancel(second, ttl=60)]
 
     with deadlock(alias, first, second):
-        if of_the_caller:
+        if within == "nothing":
+            assert backend.apply(cancels) == [True, True]
+        elif within == "atomic":
             with pytest.raises(BackendConflict, match="1213"), transaction.atomic(using=alias):
                 backend.apply(cancels)
         else:
-            assert backend.apply(cancels) == [True, True]
+            transaction.set_autocommit(False, using=alias)
+            with pytest.raises(BackendConflict, match="1213"):
+                backend.apply(cancels)
+            transaction.rollback(using=alias)
+            transaction.set_autocommit(True, using=alias)
 
-    assert backend.queue_stats()["cancelled"] == (0 if of_the_caller else 2)
+    assert backend.queue_stats()["cancelled"] == (2 if within == "nothing" else 0)
 
 
 @contextmanager
