@@ -9,12 +9,6 @@ from django.db.models import CharField, JSONField, TextField
 from django.db.models.lookups import IContains
 from django.db.models.sql.compiler import SQLCompiler
 
-if TYPE_CHECKING:
-    AnyCharField = CharField[Any, Any]
-    AnyTextField = TextField[Any, Any]
-else:
-    AnyCharField, AnyTextField = CharField, TextField
-
 
 class JSONText(str):
     """JSON that was encoded and checked before; it goes to the database as it is."""
@@ -32,24 +26,34 @@ class StoredJSONField(JSONField):
         return super().get_db_prep_value(value, connection, prepared)
 
 
-class ExactCharField(AnyCharField):
-    """A ``CharField`` whose values are equal only if they are the same, to the case and the last space.
+class Exact:
+    """A text field whose values are equal only if they are the same, to the case and the last space.
 
     MySQL compares text as its database was made to, by default so that "A", "a" and "a " are the same
     queue. The collation also makes the column take all of Unicode, whatever its database was made for.
     """
 
-    def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
+    def db_parameters(self, connection: BaseDatabaseWrapper) -> dict[str, Any]:
         """See the class."""
-        return _exact(super().db_parameters(connection), connection)
+        parameters: dict[str, Any] = super().db_parameters(connection)  # type: ignore[misc]  # a field's
+        if connection.vendor != "mysql":
+            return parameters
+        # utf8mb4_bin, which both have, does not see spaces at the end.
+        mariadb = getattr(connection, "mysql_is_mariadb", False)
+        return {**parameters, "collation": "utf8mb4_nopad_bin" if mariadb else "utf8mb4_0900_bin"}
 
 
-class ExactTextField(AnyTextField):
-    """A ``TextField`` like :class:`ExactCharField`."""
+if TYPE_CHECKING:
+    # The stubs' plugin tells a column's type from these names.
+    ExactCharField = CharField
+    ExactTextField = TextField
+else:
 
-    def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
-        """See the class."""
-        return _exact(super().db_parameters(connection), connection)
+    class ExactCharField(Exact, CharField):
+        """See :class:`Exact`."""
+
+    class ExactTextField(Exact, TextField):
+        """See :class:`Exact`."""
 
 
 @ExactCharField.register_lookup
@@ -63,11 +67,3 @@ class ContainsInAnyCase(IContains):
         column, parameters = self.process_lhs(compiler, connection)
         text, more = self.process_rhs(compiler, connection)
         return f"{column} COLLATE utf8mb4_general_ci LIKE {text}", [*parameters, *more]
-
-
-def _exact(parameters: Any, connection: BaseDatabaseWrapper) -> Any:
-    if connection.vendor != "mysql":
-        return parameters
-    # utf8mb4_bin, which both have, does not see spaces at the end.
-    mariadb = getattr(connection, "mysql_is_mariadb", False)
-    return {**parameters, "collation": "utf8mb4_nopad_bin" if mariadb else "utf8mb4_0900_bin"}
