@@ -7,8 +7,9 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from soniq.ids import uuid7
-from soniq_django.fields import StoredJSONField
+from soniq_django.fields import ExactCharField, ExactTextField, StoredJSONField
 from soniq_django.functions import DatabaseNow
+from soniq_django.indexes import PartialIndex, UniqueWhereSet
 
 
 class Job(models.Model):
@@ -23,14 +24,14 @@ class Job(models.Model):
         CANCELLED = "cancelled", _("cancelled")
 
     id = models.UUIDField(_("id"), primary_key=True, default=uuid7, editable=False)
-    job_name = models.CharField(_("job"), max_length=255)
-    queue = models.CharField(_("queue"), max_length=63, default="default")
+    job_name = ExactCharField(_("job"), max_length=255)
+    queue = ExactCharField(_("queue"), max_length=63, default="default")
     priority = models.SmallIntegerField(_("priority"), default=100)
-    status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.QUEUED)
+    status = ExactCharField(_("status"), max_length=10, choices=Status, default=Status.QUEUED)
     args = StoredJSONField(_("arguments"), default=dict)
-    args_hash = models.CharField(max_length=64, null=True, editable=False)
-    dedup_key = models.CharField(_("dedup key"), max_length=255, null=True)
-    unique_key = models.CharField(max_length=64, null=True, editable=False)
+    args_hash = ExactCharField(max_length=64, null=True, editable=False)
+    dedup_key = ExactCharField(_("dedup key"), max_length=255, null=True)
+    unique_key = ExactCharField(max_length=64, null=True, editable=False)
     attempts = models.SmallIntegerField(_("attempts"), default=0)
     max_attempts = models.SmallIntegerField(_("max attempts"), default=4)
     crashes = models.SmallIntegerField(_("crashes"), default=0)
@@ -40,9 +41,9 @@ class Job(models.Model):
     started_at = models.DateTimeField(_("started at"), null=True)
     finished_at = models.DateTimeField(_("finished at"), null=True)
     expires_at = models.DateTimeField(_("expires at"), null=True)
-    producer_id = models.CharField(_("enqueued by"), max_length=255, default="")
+    producer_id = ExactCharField(_("enqueued by"), max_length=255, default="")
     worker_id = models.UUIDField(_("worker"), null=True)
-    last_error = models.TextField(_("last error"), null=True)
+    last_error = ExactTextField(_("last error"), null=True)
     result = StoredJSONField(_("result"), null=True)
 
     objects = models.Manager()
@@ -54,31 +55,33 @@ class Job(models.Model):
         permissions = [("cancel_job", _("Can cancel jobs"))]
         indexes = [
             # The order of a claim, column for column.
-            models.Index(
+            PartialIndex(
                 fields=["priority", "scheduled_at", "id"],
-                condition=Q(status="queued"),
+                where=Q(status="queued"),
+                otherwise=["status", "priority", "scheduled_at", "id"],
                 name="soniq_jobs_claim",
             ),
-            models.Index(
+            PartialIndex(
                 fields=["queue", "priority", "scheduled_at", "id"],
-                condition=Q(status="queued"),
+                where=Q(status="queued"),
+                otherwise=["status", "queue", "priority", "scheduled_at", "id"],
                 name="soniq_jobs_claim_queue",
             ),
-            models.Index(fields=["worker_id"], condition=Q(status="processing"), name="soniq_jobs_held"),
-            models.Index(
+            PartialIndex(
+                fields=["worker_id"],
+                where=Q(status="processing"),
+                otherwise=["worker_id", "status"],
+                name="soniq_jobs_held",
+            ),
+            PartialIndex(
                 fields=["expires_at"],
-                condition=Q(expires_at__isnull=False),
+                where=Q(expires_at__isnull=False),
+                otherwise=["expires_at"],
                 name="soniq_jobs_expiry",
             ),
         ]
-        constraints = [
-            # The key is set while a unique job is live, and cleared when it ends.
-            models.UniqueConstraint(
-                fields=["unique_key"],
-                condition=Q(unique_key__isnull=False),
-                name="soniq_jobs_unique",
-            ),
-        ]
+        # The key is set while a unique job is live, and cleared when it ends.
+        constraints = [UniqueWhereSet(field="unique_key", name="soniq_jobs_unique")]
 
     def __str__(self) -> str:
         return f"{self.job_name} {self.id}"
@@ -88,14 +91,14 @@ class DeadLetterJob(models.Model):
     """A job that gave up."""
 
     id = models.UUIDField(_("id"), primary_key=True, editable=False)
-    job_name = models.CharField(_("job"), max_length=255)
-    queue = models.CharField(_("queue"), max_length=63)
+    job_name = ExactCharField(_("job"), max_length=255)
+    queue = ExactCharField(_("queue"), max_length=63)
     priority = models.SmallIntegerField(_("priority"))
     args = StoredJSONField(_("arguments"))
     max_attempts = models.SmallIntegerField(_("max attempts"))
     attempts = models.SmallIntegerField(_("attempts"))
-    last_error = models.TextField(_("last error"), null=True)
-    dead_letter_reason = models.CharField(_("reason"), max_length=30)
+    last_error = ExactTextField(_("last error"), null=True)
+    dead_letter_reason = ExactCharField(_("reason"), max_length=30)
     original_created_at = models.DateTimeField(_("created at"))
     moved_to_dead_letter_at = models.DateTimeField(_("gave up at"), db_default=DatabaseNow())
     resurrection_count = models.IntegerField(_("replays"), default=0)
@@ -119,7 +122,7 @@ class Worker(models.Model):
     """A worker process that has registered itself."""
 
     id = models.UUIDField(_("id"), primary_key=True, editable=False)
-    hostname = models.CharField(_("host"), max_length=255)
+    hostname = ExactCharField(_("host"), max_length=255)
     pid = models.IntegerField(_("process id"))
     concurrency = models.IntegerField(_("concurrency"))
     queues = models.JSONField(_("queues"), null=True)

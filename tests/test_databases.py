@@ -22,7 +22,7 @@ def test_a_row_is_written_on_every_alias(alias):
 
 @pytest.mark.parametrize("alias", ALIASES)
 def test_an_alias_is_its_vendor(alias):
-    expected = {"sqlite": "sqlite", "postgres": "postgresql"}[vendor_of_alias()[alias]]
+    expected = {"sqlite": "sqlite", "postgres": "postgresql", "mysql": "mysql"}[vendor_of_alias()[alias]]
     assert connections[alias].vendor == expected
 
 

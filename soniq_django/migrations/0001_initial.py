@@ -3,6 +3,7 @@
 import soniq.ids
 import soniq_django.fields
 import soniq_django.functions
+import soniq_django.indexes
 from django.db import migrations, models
 
 
@@ -18,7 +19,7 @@ class Migration(migrations.Migration):
             name='Worker',
             fields=[
                 ('id', models.UUIDField(editable=False, primary_key=True, serialize=False, verbose_name='id')),
-                ('hostname', models.CharField(max_length=255, verbose_name='host')),
+                ('hostname', soniq_django.fields.ExactCharField(max_length=255, verbose_name='host')),
                 ('pid', models.IntegerField(verbose_name='process id')),
                 ('concurrency', models.IntegerField(verbose_name='concurrency')),
                 ('queues', models.JSONField(null=True, verbose_name='queues')),
@@ -35,14 +36,14 @@ class Migration(migrations.Migration):
             name='DeadLetterJob',
             fields=[
                 ('id', models.UUIDField(editable=False, primary_key=True, serialize=False, verbose_name='id')),
-                ('job_name', models.CharField(max_length=255, verbose_name='job')),
-                ('queue', models.CharField(max_length=63, verbose_name='queue')),
+                ('job_name', soniq_django.fields.ExactCharField(max_length=255, verbose_name='job')),
+                ('queue', soniq_django.fields.ExactCharField(max_length=63, verbose_name='queue')),
                 ('priority', models.SmallIntegerField(verbose_name='priority')),
                 ('args', soniq_django.fields.StoredJSONField(verbose_name='arguments')),
                 ('max_attempts', models.SmallIntegerField(verbose_name='max attempts')),
                 ('attempts', models.SmallIntegerField(verbose_name='attempts')),
-                ('last_error', models.TextField(null=True, verbose_name='last error')),
-                ('dead_letter_reason', models.CharField(max_length=30, verbose_name='reason')),
+                ('last_error', soniq_django.fields.ExactTextField(null=True, verbose_name='last error')),
+                ('dead_letter_reason', soniq_django.fields.ExactCharField(max_length=30, verbose_name='reason')),
                 ('original_created_at', models.DateTimeField(verbose_name='created at')),
                 ('moved_to_dead_letter_at', models.DateTimeField(db_default=soniq_django.functions.DatabaseNow(), verbose_name='gave up at')),
                 ('resurrection_count', models.IntegerField(default=0, verbose_name='replays')),
@@ -61,14 +62,14 @@ class Migration(migrations.Migration):
             name='Job',
             fields=[
                 ('id', models.UUIDField(default=soniq.ids.uuid7, editable=False, primary_key=True, serialize=False, verbose_name='id')),
-                ('job_name', models.CharField(max_length=255, verbose_name='job')),
-                ('queue', models.CharField(default='default', max_length=63, verbose_name='queue')),
+                ('job_name', soniq_django.fields.ExactCharField(max_length=255, verbose_name='job')),
+                ('queue', soniq_django.fields.ExactCharField(default='default', max_length=63, verbose_name='queue')),
                 ('priority', models.SmallIntegerField(default=100, verbose_name='priority')),
-                ('status', models.CharField(choices=[('queued', 'queued'), ('processing', 'processing'), ('done', 'done'), ('cancelled', 'cancelled')], default='queued', max_length=10, verbose_name='status')),
+                ('status', soniq_django.fields.ExactCharField(choices=[('queued', 'queued'), ('processing', 'processing'), ('done', 'done'), ('cancelled', 'cancelled')], default='queued', max_length=10, verbose_name='status')),
                 ('args', soniq_django.fields.StoredJSONField(default=dict, verbose_name='arguments')),
-                ('args_hash', models.CharField(editable=False, max_length=64, null=True)),
-                ('dedup_key', models.CharField(max_length=255, null=True, verbose_name='dedup key')),
-                ('unique_key', models.CharField(editable=False, max_length=64, null=True)),
+                ('args_hash', soniq_django.fields.ExactCharField(editable=False, max_length=64, null=True)),
+                ('dedup_key', soniq_django.fields.ExactCharField(max_length=255, null=True, verbose_name='dedup key')),
+                ('unique_key', soniq_django.fields.ExactCharField(editable=False, max_length=64, null=True)),
                 ('attempts', models.SmallIntegerField(default=0, verbose_name='attempts')),
                 ('max_attempts', models.SmallIntegerField(default=4, verbose_name='max attempts')),
                 ('crashes', models.SmallIntegerField(default=0, verbose_name='crashes')),
@@ -78,9 +79,9 @@ class Migration(migrations.Migration):
                 ('started_at', models.DateTimeField(null=True, verbose_name='started at')),
                 ('finished_at', models.DateTimeField(null=True, verbose_name='finished at')),
                 ('expires_at', models.DateTimeField(null=True, verbose_name='expires at')),
-                ('producer_id', models.CharField(default='', max_length=255, verbose_name='enqueued by')),
+                ('producer_id', soniq_django.fields.ExactCharField(default='', max_length=255, verbose_name='enqueued by')),
                 ('worker_id', models.UUIDField(null=True, verbose_name='worker')),
-                ('last_error', models.TextField(null=True, verbose_name='last error')),
+                ('last_error', soniq_django.fields.ExactTextField(null=True, verbose_name='last error')),
                 ('result', soniq_django.fields.StoredJSONField(null=True, verbose_name='result')),
             ],
             options={
@@ -88,8 +89,8 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'jobs',
                 'db_table': 'soniq_jobs',
                 'permissions': [('cancel_job', 'Can cancel jobs')],
-                'indexes': [models.Index(condition=models.Q(('status', 'queued')), fields=['priority', 'scheduled_at', 'id'], name='soniq_jobs_claim'), models.Index(condition=models.Q(('status', 'queued')), fields=['queue', 'priority', 'scheduled_at', 'id'], name='soniq_jobs_claim_queue'), models.Index(condition=models.Q(('status', 'processing')), fields=['worker_id'], name='soniq_jobs_held'), models.Index(condition=models.Q(('expires_at__isnull', False)), fields=['expires_at'], name='soniq_jobs_expiry')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('unique_key__isnull', False)), fields=('unique_key',), name='soniq_jobs_unique')],
+                'indexes': [soniq_django.indexes.PartialIndex(fields=['priority', 'scheduled_at', 'id'], name='soniq_jobs_claim', otherwise=['status', 'priority', 'scheduled_at', 'id'], where=models.Q(('status', 'queued'))), soniq_django.indexes.PartialIndex(fields=['queue', 'priority', 'scheduled_at', 'id'], name='soniq_jobs_claim_queue', otherwise=['status', 'queue', 'priority', 'scheduled_at', 'id'], where=models.Q(('status', 'queued'))), soniq_django.indexes.PartialIndex(fields=['worker_id'], name='soniq_jobs_held', otherwise=['worker_id', 'status'], where=models.Q(('status', 'processing'))), soniq_django.indexes.PartialIndex(fields=['expires_at'], name='soniq_jobs_expiry', otherwise=['expires_at'], where=models.Q(('expires_at__isnull', False)))],
+                'constraints': [soniq_django.indexes.UniqueWhereSet(field='unique_key', name='soniq_jobs_unique')],
             },
         ),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -9,11 +10,17 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, Operation
 
 from soniq.errors import BackendConflict, BackendNotReady, BackendUnavailable
 
-_CONFLICTS = {"40001", "40P01"}  # serialization failure, deadlock
-# The connection is of no use any more, another one may be: a standby after a failover (25006); prepared
-# statements that a migration made invalid (0A000), or that a pooler gave to somebody else (26000, 42P05).
-_STALE = {"25006", "0A000", "26000", "42P05"}
-_MISSING_TABLE = ("no such table: soniq_", 'relation "soniq_')
+# PostgreSQL's SQLSTATEs, MySQL's error numbers.
+_DEADLOCKS = {"40P01", 1213}
+# Serialization failure; lock wait timeout, row changed since it was read.
+_CONFLICTS = _DEADLOCKS | {"40001", 1205, 1020}
+# The connection is of no use any more, another one may be: a standby after a failover (25006, and MySQL's
+# numbers); prepared statements that a migration made invalid (0A000), or that a pooler gave to somebody
+# else (26000, 42P05).
+_STALE = {"25006", "0A000", "26000", "42P05", 1290, 1792, 1836}
+# What MySQL's drivers call operational, and is a value that will be refused again.
+_REFUSED = {1153, 1264, 1292, 1301, 1366, 1406, 3140}
+_MISSING_TABLE = re.compile(r"""no such table: soniq_|relation "soniq_|\.soniq_\w+' doesn't exist""")
 
 
 @contextmanager
@@ -30,18 +37,25 @@ def translated(alias: str, inner: AbstractContextManager[object] | None = None) 
         # What is said in SQL speaks to the driver itself, and gets the driver's own errors.
         with connections[alias].wrap_database_errors, inner or nullcontext():
             yield
-    except (OperationalError, InterfaceError) as error:
-        _drop_if_broken(alias)
-        if _sqlstate(error) in _CONFLICTS:
-            raise BackendConflict(f"{alias}: {_line(error)}") from error
-        raise _unavailable(alias, error) from error
     except DatabaseError as error:
-        if _sqlstate(error) in _STALE:
+        if _code(error) in _STALE:
             connections[alias].close()
             raise BackendUnavailable(f"{alias}: {_line(error)}") from error
-        if _lacks_table(error):
+        if isinstance(error, OperationalError):
+            _drop_if_broken(alias)
+            if _code(error) in _CONFLICTS:
+                raise BackendConflict(f"{alias}: {_line(error)}") from error
+        if (isinstance(error, OperationalError) and _code(error) not in _REFUSED) or _lacks_table(error):
             raise _unavailable(alias, error) from error
         raise
+    except InterfaceError as error:
+        _drop_if_broken(alias)
+        raise _unavailable(alias, error) from error
+
+
+def is_deadlock(error: BackendConflict) -> bool:
+    """Whether the transaction was given up for one, so that doing it again at once may work."""
+    return error.__cause__ is not None and _code(error.__cause__) in _DEADLOCKS
 
 
 def _drop_if_broken(alias: str) -> None:
@@ -50,8 +64,10 @@ def _drop_if_broken(alias: str) -> None:
         connection.close_if_unusable_or_obsolete()
 
 
-def _sqlstate(error: BaseException) -> str | None:
-    return getattr(error.__cause__, "sqlstate", None)
+def _code(error: BaseException) -> object:
+    """The number, of MySQL's drivers, which says more than their SQLSTATE; else the SQLSTATE."""
+    number = next(iter(error.args), None)
+    return number if isinstance(number, int) else getattr(error.__cause__, "sqlstate", None)
 
 
 def _line(error: BaseException) -> str:
@@ -65,7 +81,7 @@ def _unavailable(alias: str, error: BaseException) -> BackendUnavailable:
 
 
 def _lacks_table(error: BaseException) -> bool:
-    return any(part in str(error) for part in _MISSING_TABLE)
+    return _MISSING_TABLE.search(str(error)) is not None
 
 
 def remedy(alias: str) -> str:

@@ -12,6 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from soniq.backend import Silence, Subscription
 from soniq.jobs import Claim, NewJob
 from soniq.transitions import Change
+from soniq_django.store.mysql import MySQLStatements
 from soniq_django.store.orm import OrmStatements
 from soniq_django.store.tables import Tables
 
@@ -114,6 +115,8 @@ class HotPath(Tables):
 
     @cached_property
     def _statements(self) -> OrmStatements:
+        if self.connection.vendor == "mysql":
+            return MySQLStatements(self._alias)
         if not _has_psycopg3(self.connection):
             return OrmStatements(self._alias)
         from soniq_django.store.postgres import PostgresStatements  # noqa: PLC0415  # needs psycopg

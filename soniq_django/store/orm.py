@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import islice
-from typing import TypeVar
+from typing import Any
 
 from django.db.models import Q, QuerySet
 
@@ -18,8 +17,8 @@ from soniq_django.store.errors import translated
 from soniq_django.store.tables import Tables
 
 ROWS_PER_INSERT = 2000
-T = TypeVar("T")
-
+# MySQL takes statements of 16 MB unless told otherwise; a character is up to 4 bytes.
+CHARACTERS_PER_INSERT = 2 * 1024 * 1024
 LOOKUPS = 5  # attempts to find the holder of a unique key that comes and goes
 
 
@@ -32,7 +31,7 @@ class OrmStatements(Tables):
             return [self._enqueue_one(jobs[0])]
         ids: list[str] = []
         with self.transaction():
-            for chunk in chunks(jobs, ROWS_PER_INSERT):
+            for chunk in chunks(jobs):
                 self._insert([job for job in chunk if job.unique_key is None])
                 wanted = {job.unique_key: job for job in reversed(chunk) if job.unique_key}
                 holders = self._enqueue_unique(wanted)
@@ -58,7 +57,7 @@ class OrmStatements(Tables):
                 break
             self._insert(missing, free_keys_only=True)
             # The holder may end between the two statements; then the key is free again.
-            found = self.jobs.filter(unique_key__in=[job.unique_key for job in missing])
+            found = self._holders([str(job.unique_key) for job in missing])
             holders.update((str(key), str(pk)) for key, pk in found.values_list("unique_key", "pk"))
         if len(holders) < len(wanted):
             raise BackendConflict(
@@ -66,6 +65,10 @@ class OrmStatements(Tables):
                 "excludes it; try again, outside of a REPEATABLE READ transaction"
             )
         return holders
+
+    def _holders(self, keys: Collection[str]) -> QuerySet[Job]:
+        """The jobs that hold these unique keys now."""
+        return self.jobs.filter(unique_key__in=keys)
 
     def claim(
         self,
@@ -86,9 +89,7 @@ class OrmStatements(Tables):
             return []
         with self.transaction():
             self.lock_database()
-            wanted = self.locked(wanted.order_by("priority", "scheduled_at", "id"), skip=True)
-            found = wanted.values_list(*rows.CLAIM_COLUMNS)[:limit]
-            claims = [rows.claim(row, worker_id) for row in found]
+            claims = [rows.claim(row, worker_id) for row in self._front(wanted, queues, limit)]
             if claims:
                 by_attempt: dict[int, list[str]] = {}
                 for claim in claims:
@@ -102,6 +103,16 @@ class OrmStatements(Tables):
                         updated_at=DatabaseNow(),
                     )
         return claims
+
+    def _front(
+        self, wanted: QuerySet[Job], queues: Collection[str] | None, limit: int
+    ) -> list[tuple[Any, ...]]:
+        """The first of the wanted rows (CLAIM_COLUMNS) in order of a claim, locked.
+
+        :param queues: those that ``wanted`` is confined to
+        """
+        in_order = self.locked(wanted.order_by("priority", "scheduled_at", "id"), skip=True)
+        return list(in_order.values_list(*rows.CLAIM_COLUMNS)[:limit])
 
     def exchange(
         self,
@@ -185,10 +196,17 @@ class OrmStatements(Tables):
             return next(((due - now).total_seconds() for due, now in found), None)
 
 
-def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The items in lists of at most ``size``."""
-    rest = iter(items)
-    while chunk := list(islice(rest, size)):
+def chunks(jobs: Iterable[NewJob]) -> Iterator[list[NewJob]]:
+    """The jobs in lists that one INSERT each can hold."""
+    chunk: list[NewJob] = []
+    length = 0
+    for job in jobs:
+        length += len(job.args_json)
+        if chunk and (len(chunk) == ROWS_PER_INSERT or length > CHARACTERS_PER_INSERT):
+            yield chunk
+            chunk, length = [], len(job.args_json)
+        chunk.append(job)
+    if chunk:
         yield chunk
 
 

@@ -5,8 +5,10 @@ workers and the processes that tests start inherit it, and so see the same datab
 
 SONIQ_TEST_VENDORS        vendors to test; the first one is Django's `default`, another one has its own alias
 SONIQ_TEST_DATABASE_URL   a PostgreSQL server to use instead of the tests' own
+SONIQ_TEST_MYSQL_URL      a MariaDB or MySQL server; without it, one on this machine that lets root in
 SONIQ_TEST_RUN            directory of this run; its name makes database names unique
 SONIQ_TEST_NO_POSTGRES    why PostgreSQL cannot be tested
+SONIQ_TEST_NO_MYSQL       why MySQL cannot be tested
 """
 
 import os
@@ -14,8 +16,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-KNOWN_VENDORS = ("sqlite", "postgres")
-DEFAULT_VENDORS = "sqlite,postgres"
+from tests.support.mysql import install_driver
+
+KNOWN_VENDORS = ("sqlite", "postgres", "mysql")
+DEFAULT_VENDORS = "sqlite,postgres,mysql"
+SERVERS = {  # vendor -> where its URL is, and where the reason why there is none
+    "postgres": ("SONIQ_TEST_DATABASE_URL", "SONIQ_TEST_NO_POSTGRES"),
+    "mysql": ("SONIQ_TEST_MYSQL_URL", "SONIQ_TEST_NO_MYSQL"),
+}
 
 
 class BadVendorsError(ValueError):
@@ -40,15 +48,18 @@ def vendor_of_alias() -> dict[str, str]:
 
 def missing_reason(vendor: str) -> str:
     """Why this vendor cannot be tested; empty if it can."""
-    if vendor == "postgres" and not os.environ.get("SONIQ_TEST_DATABASE_URL"):
-        return os.environ.get("SONIQ_TEST_NO_POSTGRES") or "no server outside a test run"
-    return ""
+    if vendor not in SERVERS:
+        return ""
+    url, reason = SERVERS[vendor]
+    if os.environ.get(reason):
+        return os.environ[reason]
+    return "" if os.environ.get(url) else "no server outside a test run"
 
 
 def database_settings() -> dict[str, dict[str, Any]]:
     """Django's DATABASES. Vendors that cannot be reached are left out."""
     return {
-        alias: _sqlite(alias) if vendor == "sqlite" else _postgres()
+        alias: _SETTINGS[vendor](alias)
         for alias, vendor in vendor_of_alias().items()
         if not missing_reason(vendor)
     }
@@ -75,13 +86,29 @@ def _sqlite(alias: str) -> dict[str, Any]:
     }
 
 
-def _postgres() -> dict[str, Any]:
-    url = urlsplit(os.environ["SONIQ_TEST_DATABASE_URL"])
+def name_prefix(run: str) -> str:
+    """What the names of a run's databases on a server begin with."""
+    return Path(run).name.replace("-", "_") + "_"
+
+
+def _postgres(_alias: str) -> dict[str, Any]:
+    return _on_server("postgres", "django.db.backends.postgresql")
+
+
+def _mysql(_alias: str) -> dict[str, Any]:
+    install_driver()
+    settings = _on_server("mysql", "django.db.backends.mysql")
+    # MariaDB's default: a few characters, and "a", "A" and "a " are the same.
+    settings["TEST"] |= {"CHARSET": "latin1", "COLLATION": "latin1_swedish_ci"}
+    return settings
+
+
+def _on_server(vendor: str, engine: str) -> dict[str, Any]:
+    url = urlsplit(os.environ[SERVERS[vendor][0]])
     options = dict(parse_qsl(url.query))
-    run = Path(os.environ.get("SONIQ_TEST_RUN", "soniq")).name.replace("-", "_")
-    name = f"{run}_{_worker()}"
+    name = name_prefix(os.environ.get("SONIQ_TEST_RUN", "soniq")) + _worker()
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": engine,
         "NAME": name,
         "TEST": {"NAME": name},
         "USER": unquote(url.username or ""),
@@ -90,3 +117,6 @@ def _postgres() -> dict[str, Any]:
         "PORT": options.pop("port", str(url.port or "")),
         "OPTIONS": options,
     }
+
+
+_SETTINGS = {"sqlite": _sqlite, "postgres": _postgres, "mysql": _mysql}

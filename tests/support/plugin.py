@@ -6,10 +6,12 @@ Loaded with `-p`, because pytest-django reads the settings before any conftest i
 import os
 import tempfile
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.databases import BadVendorsError, chosen_vendors, missing_reason
+from tests.support import mysql
+from tests.support.databases import BadVendorsError, chosen_vendors, missing_reason, name_prefix
 from tests.support.keeper import Keeper
 
 
@@ -23,7 +25,14 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     except BadVendorsError as error:
         raise pytest.UsageError(str(error)) from None
     run = Path(tempfile.mkdtemp(prefix="soniq-"))
-    keeper = Keeper(run, postgres="postgres" in vendors and not os.environ.get("SONIQ_TEST_DATABASE_URL"))
+    if "mysql" in vendors:
+        _find_mysql(early_config)
+    keeper = Keeper(
+        run,
+        postgres="postgres" in vendors and not os.environ.get("SONIQ_TEST_DATABASE_URL"),
+        mysql="" if missing_reason("mysql") else os.environ["SONIQ_TEST_MYSQL_URL"],
+        prefix=name_prefix(str(run)),
+    )
     early_config.add_cleanup(keeper.stop)
     _set_until_end(early_config, "SONIQ_TEST_RUN", str(run))
     if keeper.url:
@@ -32,6 +41,20 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         _set_until_end(early_config, "SONIQ_TEST_NO_POSTGRES", f"cannot start PostgreSQL: {keeper.error}")
     if reason := missing_reason(vendors[0]):
         raise pytest.UsageError(f"{vendors[0]} is the default database of this run, but: {reason}")
+
+
+def _find_mysql(config: pytest.Config) -> None:
+    """The server that was named, or one on this machine; else the reason why there is none."""
+    url = os.environ.get("SONIQ_TEST_MYSQL_URL")
+    try:
+        mysql.version(url or mysql.LOCAL)
+    except Exception as error:
+        host = urlsplit(url or mysql.LOCAL).hostname  # not the URL, which may hold a password
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        _set_until_end(config, "SONIQ_TEST_NO_MYSQL", f"the server at {host} cannot be used: {reason}")
+    else:
+        if not url:
+            _set_until_end(config, "SONIQ_TEST_MYSQL_URL", mysql.LOCAL)
 
 
 def _set_until_end(config: pytest.Config, name: str, value: str) -> None:
@@ -51,6 +74,9 @@ def _describe(vendor: str) -> str:
         import sqlite3
 
         return f"{sqlite3.sqlite_version}, files in {os.environ['SONIQ_TEST_RUN']}"
+    if vendor == "mysql":
+        url = os.environ["SONIQ_TEST_MYSQL_URL"]
+        return f"{mysql.version(url)} at {urlsplit(url).hostname}"
     import psycopg
 
     with psycopg.connect(os.environ["SONIQ_TEST_DATABASE_URL"]) as connection:

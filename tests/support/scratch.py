@@ -7,14 +7,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
 
 from django.conf import settings
 
-from tests.support.databases import vendor_of_alias
+from tests.support import mysql
+from tests.support.databases import name_prefix, vendor_of_alias
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,19 +24,37 @@ ROOT = Path(__file__).parents[2]
 def empty_database(alias: str, directory: Path) -> Iterator[dict[str, Any]]:
     """An entry of DATABASES, like that of ``alias``, for a database without a single table."""
     entry = {key: value for key, value in settings.DATABASES[alias].items() if key != "TEST"}
-    if vendor_of_alias()[alias] == "sqlite":
+    vendor = vendor_of_alias()[alias]
+    if vendor == "sqlite":
         yield entry | {"NAME": str(directory / "empty.sqlite3")}
         return
+    # By its name the keeper knows a database of this run.
+    name = f"{name_prefix(os.environ['SONIQ_TEST_RUN'])}scratch_{uuid4().hex[:12]}"
+    with _on_mysql(name) if vendor == "mysql" else _on_postgres(name):
+        yield entry | {"NAME": name}
+
+
+@contextmanager
+def _on_mysql(name: str) -> Iterator[None]:
+    with closing(mysql.connect(os.environ["SONIQ_TEST_MYSQL_URL"])) as server, server.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+        try:
+            yield
+        finally:
+            cursor.execute(f"DROP DATABASE {name}")
+
+
+@contextmanager
+def _on_postgres(name: str) -> Iterator[None]:
     import psycopg
     from psycopg import sql
 
-    name = sql.Identifier(f"soniq_scratch_{uuid4().hex}")
     with psycopg.connect(os.environ["SONIQ_TEST_DATABASE_URL"], autocommit=True) as server:
-        server.execute(sql.SQL("CREATE DATABASE {}").format(name))
+        server.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         try:
-            yield entry | {"NAME": name.as_string().strip('"')}
+            yield
         finally:
-            server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(name))
+            server.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def unreachable_database(alias: str, directory: Path) -> dict[str, Any]:

@@ -27,3 +27,4 @@ def _only(wanted):
 ALIASES = [_parameter(alias, vendor, missing_reason(vendor)) for alias, vendor in vendor_of_alias().items()]
 SQLITE = _only("sqlite")
 POSTGRES = _only("postgres")
+MYSQL = _only("mysql")

@@ -134,6 +134,19 @@ class ClaimConformance(Conformance):
 
         assert sorted(claim.job_name for claim in claims) == ["x", "z"]
 
+    @pytest.mark.parametrize("alike", ["A", "a ", "ä", "à"])
+    def test_names_that_look_alike_are_different(self, backend: StorageBackend, alike: str) -> None:
+        """Upper case, a space at the end, an accent: what a program tells apart, a store does."""
+        mine = enqueue_one(backend, queue="a", job_name="a", unique_key="a")
+        other = enqueue_one(backend, queue=alike, job_name=alike, unique_key=alike)
+        worker = new_worker(backend)
+
+        assert mine != other
+        assert backend.count_due(queues=["a"]) == backend.count_due(names=[alike]) == 1
+        assert [job.id for job in backend.list_jobs(queue=alike)] == [other]
+        assert ids_of(backend.claim(worker_id=worker, limit=9, queues=["a"])) == [mine]
+        assert ids_of(backend.claim(worker_id=worker, limit=9, names=[alike])) == [other]
+
     def test_queues_and_names_must_both_match(self, backend: StorageBackend) -> None:
         """The filters are joined by and."""
         backend.enqueue([new_job(queue=q, job_name=n) for q in "ab" for n in "xy"])
