@@ -7,6 +7,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from soniq.ids import uuid7
+from soniq.visible import visible_line
 from soniq_django.fields import StoredJSONField
 from soniq_django.functions import DatabaseNow
 
@@ -81,7 +82,7 @@ class Job(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.job_name} {self.id}"
+        return f"{visible_line(self.job_name)} {self.id}"
 
 
 class DeadLetterJob(models.Model):
@@ -112,7 +113,7 @@ class DeadLetterJob(models.Model):
         indexes = [models.Index(fields=["moved_to_dead_letter_at", "id"], name="soniq_dead_letters_moved")]
 
     def __str__(self) -> str:
-        return f"{self.job_name} {self.id}"
+        return f"{visible_line(self.job_name)} {self.id}"
 
 
 class Worker(models.Model):
