@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 # Steps are so far apart that stores which tell time in milliseconds tell them apart.
 APART = 0.006
-WORKERS = [str(uuid.UUID(int=random.Random(f"worker {n}").getrandbits(128))) for n in range(4)]
+WORKERS = [str(uuid.UUID(int=random.Random(f"worker {n}").getrandbits(128))) for n in range(3)]
 
 
 class Steps(RuleBasedStateMachine):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import strategies as st
@@ -28,8 +28,10 @@ claims = st.fixed_dictionaries(
         "skip_own": st.booleans(),
     }
 )
-# Which of all claims, newest first; what is said of it; how that is out of date.
-saying = st.lists(st.tuples(st.integers(0, 40), choices.outcomes, choices.twists), max_size=6)
+# Of which claim, those that hold first; what is said of it; how that is out of date.
+which_claim = st.integers(0, 3) | st.integers(0, 40)
+saying = st.lists(st.tuples(which_claim, choices.outcomes, choices.twists), min_size=1, max_size=6)
+Said: TypeAlias = list[tuple[ModelClaim, dict[str, Claim], Any, str | None]]
 
 
 class Jobs(Steps):
@@ -42,6 +44,15 @@ class Jobs(Steps):
     @rule(options=st.lists(choices.new_jobs, max_size=6))
     def enqueue_batch(self, options: list[dict[str, Any]]) -> None:
         self._enqueue(options)
+
+    @rule(options=choices.new_jobs, count=st.sampled_from([2, 25]))
+    def enqueue_many_alike(self, options: dict[str, Any], count: int) -> None:
+        """As many as a store may take a faster way for; they differ in id and arguments."""
+        when = options["when"] if options["when"][0] == "instant" else ("now", 0.0)
+        one = {**options, "unique_key": None, "when": when}
+        planned = [{**one, "id": self.new_id(), "args": {**one["args"], "n": n}} for n in range(count)]
+        answers = self.ask(lambda store: store.backend.enqueue([self.new_job(store, job) for job in planned]))
+        self.agree("enqueue", answers, self.model.enqueue([self.model_job(job) for job in planned]))
 
     def _enqueue(self, options: list[dict[str, Any]]) -> None:
         planned = self.plan(options)
@@ -78,20 +89,39 @@ class Jobs(Steps):
         answers = self.ask(lambda store: store.claimer().claim(**asked))
         self.check_claims(answers, asked)
 
+    @rule(worker=st.sampled_from(WORKERS))
+    def claim_all(self, worker: str) -> None:
+        self.claim({"worker_id": worker, "limit": 100, "queues": None, "names": None, "skip_own": False})
+
     @precondition(lambda self: self.given)
-    @rule(said=saying)
-    def apply(self, said: list[Any]) -> None:
+    @rule(saying=saying)
+    def apply(self, saying: list[Any]) -> None:
+        said = self._said(saying)
         changes = self._changes(said)
         answers = self.ask(lambda store: store.backend.apply(changes[store.name]))
         self.agree("apply", answers, self._applied(said))
 
     @precondition(lambda self: self.given)
-    @rule(said=saying, asked=claims)
-    def exchange(self, said: list[Any], asked: dict[str, Any]) -> None:
+    @rule(saying=saying, asked=claims)
+    def exchange(self, saying: list[Any], asked: dict[str, Any]) -> None:
+        said = self._said(saying)
         changes = self._changes(said)
         answers = self.ask(lambda store: store.claimer().exchange(changes[store.name], **asked))
         self.agree("exchange", {name: one[0] for name, one in answers.items()}, self._applied(said))
         self.check_claims({name: one[1] for name, one in answers.items()}, asked)
+
+    @precondition(lambda self: self.given)
+    @rule(outcome=choices.outcomes, which=st.integers(0, 40))
+    def say_something_late(self, outcome: Any, which: int) -> None:
+        """Of a claim whose job runs again, in the hands of the same worker if there is one."""
+        late = [one for one in self.given if not self.model.holds(one[0])]
+        late.sort(key=lambda one: self.model.holds(replace(one[0], attempt=one[0].attempt + 1)))
+        if late:
+            claim, told = late[-1 - which % min(3, len(late))]
+            said: Said = [(claim, told, outcome, None)]
+            changes = self._changes(said)
+            answers = self.ask(lambda store: store.backend.apply(changes[store.name]))
+            self.agree("late", answers, self._applied(said))
 
     @rule(which=st.integers(0, 40), ttl=choices.ttls)
     def cancel(self, which: int, ttl: float | None) -> None:
@@ -143,47 +173,47 @@ class Jobs(Steps):
         known = list(ids)
         return known[which % len(known)]
 
-    def _changes(self, said: list[Any]) -> dict[str, list[Change]]:
-        """The changes in each store's words; makes `said` unambiguous on the way."""
-        self._make_clear(said)
-        changes: dict[str, list[Change]] = {store.name: [] for store in self.stores}
-        for which, outcome, twist in said:
-            _, told = self._given(which)
-            for name, claim in told.items():
-                changes[name].append(change_of(twisted(claim, twist), outcome))
-        return changes
+    def _said(self, saying: list[Any]) -> Said:
+        """Whose claims these are; at most one job of each priority is due again at once.
 
-    def _make_clear(self, said: list[Any]) -> None:
-        """At most one job of each priority is due again at once: which is first then needs no telling."""
+        Which of two is claimed first then needs no telling.
+        """
+        newest_first = self.given[::-1]
+        claims = [one for one in newest_first if self.model.holds(one[0])]
+        claims += [one for one in newest_first if not self.model.holds(one[0])]
         taken: set[int] = set()
-        clear = []
-        for place, (which, outcome, twist) in enumerate(said):
-            priority = self._given(which)[0].job.priority
+        said: Said = []
+        for place, (which, outcome, twist) in enumerate(saying):
+            claim, told = claims[which % len(claims)]
             due = due_again(outcome)
-            if due == 0.0 and priority in taken and outcome[0] in ("interrupt", "rescue"):
-                continue
-            if due == 0.0 and priority not in taken:
-                taken.add(priority)
-                clear.append((which, outcome, twist))
-            else:
-                clear.append((which, put_off(outcome, FAR + place), twist))
-        said[:] = clear
+            if due == 0.0 and claim.job.priority not in taken:
+                taken.add(claim.job.priority)
+                said.append((claim, told, outcome, twist))
+            elif due != 0.0 or outcome[0] not in ("interrupt", "rescue"):
+                said.append((claim, told, put_off(outcome, FAR + place), twist))
+        return said
 
-    def _applied(self, said: list[Any]) -> list[bool]:
+    def _changes(self, said: Said) -> dict[str, list[Change]]:
+        """What is said, with the claims as each store told them."""
+        return {
+            store.name: [
+                change_of(twisted(told[store.name], twist), outcome) for _, told, outcome, twist in said
+            ]
+            for store in self.stores
+        }
+
+    def _applied(self, said: Said) -> list[bool]:
         answers = []
-        for which, (verb, *details), twist in said:
-            claim, _ = self._given(which)
+        for claim, _, (verb, *details), twist in said:
+            meant = claim
             if twist == "worker":
-                claim = replace(claim, worker=UNKNOWN[0])
+                meant = replace(claim, worker=UNKNOWN[0])
             elif twist == "attempt":
-                claim = replace(claim, attempt=claim.attempt + 1)
+                meant = replace(claim, attempt=claim.attempt + 1)
             elif twist == "job":
-                claim = ModelClaim(replace(claim.job, id=UNKNOWN[0]), claim.worker, claim.attempt)
-            answers.append(getattr(self.model, verb)(claim, self.now, *details))
+                meant = replace(claim, job=replace(claim.job, id=UNKNOWN[0]))
+            answers.append(getattr(self.model, verb)(meant, self.now, *details))
         return answers
-
-    def _given(self, which: int) -> tuple[ModelClaim, dict[str, Claim]]:
-        return self.given[-1 - which % len(self.given)]
 
 
 def due_again(outcome: Any) -> float | None:
@@ -206,11 +236,11 @@ def put_off(outcome: Any, seconds: float) -> Any:
 
 def twisted(claim: Claim, twist: str | None) -> Claim:
     if twist == "worker":
-        return replace(claim, worker_id=UNKNOWN[0])
+        return claim._replace(worker_id=UNKNOWN[0])
     if twist == "attempt":
-        return replace(claim, attempt=claim.attempt + 1)
+        return claim._replace(attempt=claim.attempt + 1)
     if twist == "job":
-        return replace(claim, job_id=UNKNOWN[0])
+        return claim._replace(job_id=UNKNOWN[0])
     return claim
 
 

@@ -18,7 +18,7 @@ from tests.contract.others import DeadLetters, Looks, Workers
 from tests.contract.stores import DjangoStore, Store, all_stores
 from tests.support.vendors import POSTGRES
 
-EXAMPLES = int(os.environ.get("SONIQ_TEST_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("SONIQ_TEST_EXAMPLES", "20"))
 STEPS = int(os.environ.get("SONIQ_TEST_STEPS", "30"))
 
 pytestmark = [
