@@ -45,7 +45,7 @@ SQL_PARTS = {
         "rows.WORKER_COLUMNS",
     },
     "soniq_django/functions.py": {"shift", "offset"},  # the offset of a time zone, as a whole number
-    "soniq_django/store/sql.py": {"COLUMNS", "NOW", "DUE", "INSERT_MANY"},
+    "soniq_django/store/sql.py": {"COLUMNS", "NOW", "DUE", "INSERT_MANY", "INSERT_ONE"},
 }
 SQL_FORMATS = {"soniq_django/store/postgres.py": {"due", "levels", "filters", "queue"}}  # of the same module
 SQL = re.compile(r"\b(SELECT|INSERT INTO|UPDATE|DELETE FROM|WHERE|ORDER BY|STRFTIME|INTERVAL)\b")
