@@ -43,6 +43,8 @@ errors = st.sampled_from(["broken", "späť ✗\n  two lines", "'; DROP TABLE so
 
 when = st.one_of(
     st.just(("now", 0.0)),
+    st.just(("now", 0.0)),
+    st.just(("now", 0.0)),
     st.just(("delay", FAR)),
     st.sampled_from([("instant", offset) for offset in INSTANTS]),
 )

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 
 from soniq import transitions
 from soniq.jobs import Claim, DeadLetterReason
@@ -34,7 +34,49 @@ saying = st.lists(st.tuples(which_claim, choices.outcomes, choices.twists), min_
 Said: TypeAlias = list[tuple[ModelClaim, dict[str, Claim], Any, str | None]]
 
 
+PLAIN: dict[str, Any] = {
+    "name": "mail",
+    "args": {},
+    "queue": "default",
+    "priority": 100,
+    "max_attempts": 3,
+    "args_hash": None,
+    "dedup_key": None,
+    "unique_key": None,
+    "producer": "",
+    "when": ("now", 0.0),
+}
+# What a worker says of its claims when nothing else was drawn.
+ROUTINE: list[Any] = [
+    ("fail", "broken", 0.0),
+    ("succeed", '{"sent": 1}', 0.0, None),
+    ("rescue", 3),
+    ("interrupt",),
+    ("snooze", 0.0, None),
+    ("bury", "timeout", "late"),
+    ("succeed", None, None, "a note"),
+]
+
+
 class Jobs(Steps):
+    @initialize(options=st.lists(choices.new_jobs, min_size=3, max_size=6))
+    def begin(self, options: list[dict[str, Any]]) -> None:
+        self._round = 0
+        self._enqueue(options)
+
+    @rule()
+    def a_worker_goes_on(self) -> None:
+        """The one step without a choice, and so the one that is drawn most: it has to lead somewhere."""
+        if any(self.model.holds(claim) for claim, _ in self.given):
+            self._round += 1
+            self.apply([(0, ROUTINE[self._round % len(ROUTINE)], None)])
+        elif any(job.due.low <= self.now.low for job in self.model.queued(None, None)):
+            self.claim(
+                {"worker_id": WORKERS[0], "limit": 2, "queues": None, "names": None, "skip_own": False}
+            )
+        else:
+            self._enqueue([PLAIN, {**PLAIN, "unique_key": "k1", "priority": 0}])
+
     # -- producing
 
     @rule(options=choices.new_jobs)

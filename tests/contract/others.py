@@ -62,16 +62,16 @@ class Workers(Steps):
                 rescued = self.model.rescue(orphan_of(orphans[claim.job_id]), self.now, max_crashes)
                 self.agree("rescue", answer, [rescued])
 
-    @rule()
-    def forget_workers(self) -> None:
-        answers = self.ask(lambda store: store.backend.forget_workers(dead_after=DAY))
-        self.agree("forget_workers", answers, self.model.forget(self.now, DAY))
+    @rule(dead_after=st.sampled_from([DAY, 2 * DAY]))
+    def forget_workers(self, dead_after: float) -> None:
+        answers = self.ask(lambda store: store.backend.forget_workers(dead_after=dead_after))
+        self.agree("forget_workers", answers, self.model.forget(self.now, dead_after))
 
-    @rule()
-    def time_passes(self) -> None:
+    @rule(seconds=st.sampled_from([JUMP, 2 * JUMP]))
+    def time_passes(self, seconds: float) -> None:
         for store in self.stores:
-            store.let_pass(JUMP)
-        self.passed += JUMP
+            store.let_pass(seconds)
+        self.passed += seconds
 
 
 class DeadLetters(Steps):
