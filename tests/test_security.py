@@ -27,25 +27,19 @@ FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
 UNSAFE_HTML = {"mark_safe", "SafeString", "SafeText", "safe"}
 RAW_SQL = {"raw", "extra", "RawSQL"}
 
-# What may be put into a statement: constants, and conditions that are themselves built from constants.
+# What may be put into a statement besides constants: conditions that are themselves built from constants.
 SQL_PARTS = {
     "soniq/backends/sqlite/filters.py": {
         "column",  # of a dict in the same function
         "' AND '.join(conditions)",
     },
-    "soniq/backends/sqlite/statements.py": {"rows.CLAIM_COLUMNS"},
     "soniq/backends/sqlite/store.py": {
         "table",  # of schema.TABLES
         "where",  # of filters
         "meant",  # of filters
         "due",  # of where
-        "rows.CLAIM_COLUMNS",
-        "rows.JOB_COLUMNS",
-        "rows.DEAD_LETTER_COLUMNS",
-        "rows.WORKER_COLUMNS",
     },
     "soniq_django/functions.py": {"shift", "offset"},  # the offset of a time zone, as a whole number
-    "soniq_django/store/sql.py": {"COLUMNS", "NOW", "DUE", "INSERT_MANY", "INSERT_ONE"},
 }
 SQL_FORMATS = {"soniq_django/store/postgres.py": {"due", "levels", "filters", "queue"}}  # of the same module
 SQL = re.compile(r"\b(SELECT|INSERT INTO|UPDATE|DELETE FROM|WHERE|ORDER BY|STRFTIME|INTERVAL)\b")
@@ -73,13 +67,13 @@ def dangerous(source):
 
 
 def parts_of_sql(source):
-    """What f-strings put into texts that look like SQL."""
+    """What f-strings put into texts that look like SQL, constants (`NAME`, `module.NAME`) apart."""
     parts = []
     for node in nodes(source, ast.JoinedStr):
         text = "".join(str(part.value) for part in node.values if isinstance(part, ast.Constant))
         if SQL.search(text):
             parts += [ast.unparse(part.value) for part in node.values if isinstance(part, ast.FormattedValue)]
-    return parts
+    return [part for part in parts if not re.fullmatch(r"(\w+\.)?[A-Z_]+", part)]
 
 
 def calls_of(source, names):

@@ -68,7 +68,7 @@ def waiting_name(name: str, *, since: datetime, now: datetime) -> str | SafeStri
     if current_app().registry.find(name) is not None:
         return name
     text = _("unknown here, waits for %(time)s") % {"time": timesince(since, now, depth=1)}
-    return format_html("{} {}", name, badge("job_not_found", text))
+    return format_html("{} {}", visible_line(name), badge("job_not_found", text))
 
 
 def out_of(done: int, most: int) -> str:

@@ -183,6 +183,7 @@ def test_stars_that_are_stored_are_stars():
         ),
         ("password: [1, 2] and more", "password: ******** and more"),
         ('secret: "the end was cut', "secret: ********"),
+        ("what is the password:", "what is the password:"),
         ("KeyError: 'password'", "KeyError: 'password'"),
         ("no secrets here: 5 = five", "no secrets here: 5 = five"),
     ],
