@@ -18,11 +18,10 @@ quick:  ## run the tests that are neither slow nor kill processes
 	$(PYTHON) -m pytest -n auto -m "not slow and not faults"
 
 .PHONY: coverage
-coverage:  ## run the tests and report branch coverage
+coverage:  ## run the tests, report branch coverage, fail if it is too low
 	$(PYTHON) -m coverage erase
 	$(PYTHON) -m coverage run -m pytest -n auto
-	$(PYTHON) -m coverage combine -q
-	$(PYTHON) -m coverage report
+	PYTHON=$(PYTHON) .ci/coverage
 
 .PHONY: docs
 docs:  ## run the examples in the documentation

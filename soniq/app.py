@@ -23,6 +23,7 @@ from soniq.ids import canonical
 from soniq.jobs import JobStatus
 from soniq.producer import JobProducer, Target
 from soniq.recycling import Recycling
+from soniq.redaction import redactor
 from soniq.registry import Registry
 from soniq.retry import RetryPolicy
 from soniq.settings import Settings, check_page, check_queue, check_queues
@@ -68,7 +69,11 @@ class Soniq:
             aware=self._environment.aware,
         )
         self.dead_letter = DeadLetterService(
-            self.backend, self.producer, ready=self._make_ready, run=self._run
+            self.backend,
+            self.producer,
+            ready=self._make_ready,
+            run=self._run,
+            redactor=redactor(self.settings.redact),
         )
         self._retry_policy = _with_methods("retry_policy", retry_policy, "delay_for")
         self._metrics = _with_methods("metrics_sink", metrics_sink, "record_job_start", "record_job_end")

@@ -24,10 +24,10 @@ _CUT = "\n[... {count:,} characters left out ...]\n"
 
 
 def encode(value: object, *, limit: int, path: str = "args") -> str:
-    """The JSON text of ``value``; decoding it gives an equal value.
+    """The JSON text of ``value``; decoding it gives an equal value of the same type.
 
-    Types stay as well, but for floats from 1e16 on: a database that stores numbers and not their
-    spelling (PostgreSQL's jsonb) may give back the equal int.
+    Floats from 1e16 on are the exception: a database that stores numbers and not their spelling
+    (PostgreSQL's jsonb) gives back an int, of which ``float()`` makes the same float; and 0.0 for -0.0.
 
     :param limit: bytes that the text may take
     :param path: what errors call the value

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -15,14 +11,15 @@ from uuid import UUID
 from soniq.arguments import encode
 from soniq.backend import Run, StorageBackend
 from soniq.errors import ConfigurationError, DeadLetterNotFound, InvalidEnqueue
+from soniq.export import as_csv, as_json, shown
 from soniq.ids import canonical
 from soniq.jobs import DeadLetterReason, NewJob
 from soniq.records import DeadLetter, DeadLetterFilter, DeadLetterStats
+from soniq.redaction import Redactor
 from soniq.settings import MAX_ATTEMPTS, MAX_SECONDS, check_page
 
 MAX_TAG = 255
 MAX_TAGS_BYTES = 65_536
-_FORMULA = re.compile(r"\s*[=+\-@]|[\t\r\n]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +51,7 @@ class DeadLetterService:
 
     :param ready: called before each sync use: sets the store up, or refuses because the app is closed
     :param run: makes a blocking call for async code, once the store is ready
+    :param redactor: masks secrets in exports
     """
 
     def __init__(
@@ -63,7 +61,9 @@ class DeadLetterService:
         *,
         ready: Callable[[], None],
         run: Run,
+        redactor: Redactor,
     ) -> None:
+        self._redactor = redactor
         self._backend = backend
         self._producer = producer
         self._ready = ready
@@ -198,19 +198,33 @@ class DeadLetterService:
         filter: DeadLetterFilter | None = None,
         format: Literal["json", "csv"] = "json",
     ) -> str:
-        """What the filter means, as JSON (a list of objects) or CSV (a header line and rows)."""
+        """What the filter means, as JSON (a list of objects) or CSV (a header line and rows).
+
+        For people, tickets and mail: secrets are masked as the setting ``redact`` says, and control
+        characters are spelled out. :meth:`list_dead_letter_jobs` gives what is stored.
+        """
         if format not in ("json", "csv"):
             raise ConfigurationError(f"format is {format!r}: give 'json' or 'csv'")
         letters = await self.list_dead_letter_jobs(filter)
-        rows = [letter.to_dict() for letter in letters]
-        return _as_json(rows) if format == "json" else _as_csv(rows)
+        rows = [shown(letter, self._redactor) for letter in letters]
+        return as_json(rows) if format == "json" else as_csv(rows)
 
     async def add_tags_to_job(self, job_id: str | UUID, tags: Sequence[str]) -> bool:
-        """Add tags, keeping those it has. False: there is no such dead letter."""
+        """Add tags, keeping those it has. False: there is no such dead letter.
+
+        :raises PayloadTooLarge: all its tags together would take more than 64 KiB
+        """
         if not _is_texts(tags) or not all(0 < len(tag) <= MAX_TAG for tag in tags):
             raise InvalidEnqueue(f"tags is {tags!r}: give a list of texts of 1 to {MAX_TAG} characters")
         encode(list(tags), limit=MAX_TAGS_BYTES, path="tags")
-        return await self._run(self._backend.tag_dead_letter, canonical(job_id), tags)
+        return await self._run(self._tag, canonical(job_id), tags)
+
+    def _tag(self, job_id: str, tags: Sequence[str]) -> bool:
+        letter = self._get(job_id)
+        if letter is None:
+            return False
+        encode(list({*letter.tags, *tags}), limit=MAX_TAGS_BYTES, path="tags")
+        return self._backend.tag_dead_letter(job_id, tags)
 
     def _get(self, job_id: str) -> DeadLetter | None:
         found = self._backend.list_dead_letters(DeadLetterFilter(ids=[job_id], limit=1))
@@ -267,31 +281,3 @@ def _attempts(letter: DeadLetter, reset: bool, given: int | None) -> int:
     if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= MAX_ATTEMPTS:
         raise InvalidEnqueue(f"new_max_attempts is {given!r}: give a whole number from 1 to {MAX_ATTEMPTS}")
     return given
-
-
-def _as_json(rows: list[dict[str, Any]]) -> str:
-    return json.dumps(rows, ensure_ascii=False, indent=2, default=_plain)
-
-
-def _as_csv(rows: list[dict[str, Any]]) -> str:
-    names = list(DeadLetter.__dataclass_fields__)
-    out = io.StringIO()
-    writer = csv.writer(out)
-    writer.writerow(names)
-    for row in rows:
-        writer.writerow([_cell(row[name]) for name in names])
-    return out.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    """A value as a spreadsheet should show it: never as a formula."""
-    if isinstance(value, (dict, list)):
-        return json.dumps(value, ensure_ascii=False)
-    value = "" if value is None else _plain(value)
-    if isinstance(value, str) and _FORMULA.match(value):
-        return "'" + value
-    return value
-
-
-def _plain(value: Any) -> Any:
-    return value.isoformat() if isinstance(value, datetime) else value

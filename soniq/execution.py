@@ -25,15 +25,18 @@ from soniq.exits import in_job
 from soniq.failures import describe, summarize
 from soniq.hooks import Hook, Hooks, MetricsSink, await_hook, call_hooks, is_async
 from soniq.jobs import Claim, DeadLetterReason, JobContext, Snooze
+from soniq.redaction import redactor
 from soniq.registry import Registry
 from soniq.retry import RetryPolicy
 from soniq.settings import Settings, is_seconds
 from soniq.slots import Slot
 from soniq.task import Task
 from soniq.transitions import Change
+from soniq.visible import visible_line
 
 logger = logging.getLogger("soniq.worker")
 
+SUMMARY_BYTES = 500
 _EAGERLY: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 
@@ -43,7 +46,7 @@ class Outcome(NamedTuple):
     claim: Claim
     change: Change
     seconds: float = 0.0
-    summary: str = ""  # one line about what went wrong, if something did
+    summary: str = ""  # one line about what went wrong, if something did; secrets masked
 
 
 class Running:
@@ -77,6 +80,7 @@ class Execution:
     ) -> None:
         self._registry = registry
         self._settings = settings
+        self._redactor = redactor(settings.redact)
         self._hooks: Hooks = registry.all_hooks()
         self._hooks_need_loop = self._hooks.need_loop
         self._retry_policy = retry_policy
@@ -183,7 +187,13 @@ class Execution:
         return self._outcome(claim, decided, started)
 
     def _outcome(self, claim: Claim, decided: _Decided, started: float) -> Outcome:
-        return Outcome(claim, decided[0], self._clock() - started, decided[1])
+        return Outcome(claim, decided[0], self._clock() - started, self._told(decided[1]))
+
+    def _told(self, summary: str) -> str:
+        """The line as a log may have it: what jobs say may hold secrets, and escape sequences."""
+        if not summary:
+            return ""
+        return visible_line(clean_text(self._redactor.text(summary), limit=SUMMARY_BYTES))
 
     def _prepare(self, claim: Claim, started: float) -> _Attempt | _Decided:
         """The attempt, ready to be made; or what becomes of a job that cannot even be called."""

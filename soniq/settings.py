@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from soniq.errors import ConfigurationError
+from soniq.redaction import check_names
 
 QUEUE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,62}")
 MAX_PRIORITY = 1000
@@ -44,6 +45,7 @@ class Settings:
     max_result_bytes: int = 1_048_576
     enqueue_validation: Literal["strict", "warn", "none"] = "strict"  # names unknown here
     snooze_max_seconds: float = 86400.0
+    redact: tuple[str, ...] = ()  # names masked where jobs are shown, besides redaction.USUAL_NAMES
 
     def __post_init__(self) -> None:
         for name in ("concurrency", "max_crashes", "max_args_bytes", "max_result_bytes"):
@@ -66,6 +68,7 @@ class Settings:
             )
         if self.queues is not None:
             object.__setattr__(self, "queues", check_queues(self.queues))
+        object.__setattr__(self, "redact", check_names(self.redact))
         if 3 * self.heartbeat_interval > self.dead_after:
             raise ConfigurationError(
                 f"heartbeat_interval ({self.heartbeat_interval:g} s) leaves fewer than 3 beats within "

@@ -7,6 +7,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from soniq.ids import uuid7
+from soniq.visible import visible_line
 from soniq_django.fields import ExactCharField, ExactTextField, StoredJSONField
 from soniq_django.functions import DatabaseNow
 from soniq_django.indexes import PartialIndex, UniqueWhereSet
@@ -84,7 +85,7 @@ class Job(models.Model):
         constraints = [UniqueWhereSet(field="unique_key", name="soniq_jobs_unique")]
 
     def __str__(self) -> str:
-        return f"{self.job_name} {self.id}"
+        return f"{visible_line(self.job_name)} {self.id}"
 
 
 class DeadLetterJob(models.Model):
@@ -115,7 +116,7 @@ class DeadLetterJob(models.Model):
         indexes = [models.Index(fields=["moved_to_dead_letter_at", "id"], name="soniq_dead_letters_moved")]
 
     def __str__(self) -> str:
-        return f"{self.job_name} {self.id}"
+        return f"{visible_line(self.job_name)} {self.id}"
 
 
 class Worker(models.Model):

@@ -23,6 +23,7 @@ from django.utils.translation import gettext_lazy as _
 
 from soniq.dead_letter import Replay
 from soniq.errors import DeadLetterNotFound, SoniqError
+from soniq.visible import visible_line
 from soniq_django.admin import formatting
 from soniq_django.admin.database import database
 from soniq_django.admin.filters import JobNameFilter, QueueFilter, ReasonFilter, ReplayedFilter
@@ -47,7 +48,7 @@ class DeadLetterAdmin(TableAdmin):
 
     list_display = (
         "short_id",
-        "job_name",
+        "called",
         "reason",
         "error_line",
         "queue",
@@ -55,7 +56,7 @@ class DeadLetterAdmin(TableAdmin):
         "gave_up",
         "resurrection_count",
     )
-    list_display_links = ("short_id", "job_name")
+    list_display_links = ("short_id", "called")
     list_filter = (ReasonFilter, QueueFilter, JobNameFilter, ReplayedFilter)
     ordering = ("-moved_to_dead_letter_at", "-id")
     search_fields = ("job_name",)
@@ -94,6 +95,11 @@ class DeadLetterAdmin(TableAdmin):
     def short_id(self, letter: DeadLetterJob) -> SafeString:
         """See :func:`formatting.short_id`."""
         return formatting.short_id(letter.pk)
+
+    @admin.display(description=_("job"))
+    def called(self, letter: DeadLetterJob) -> str:
+        """The name alone."""
+        return visible_line(letter.job_name)
 
     @admin.display(description=_("reason"))
     def reason(self, letter: DeadLetterJob) -> SafeString:
@@ -134,7 +140,7 @@ class DeadLetterAdmin(TableAdmin):
     @admin.display(description=_("tags"))
     def tag_list(self, letter: DeadLetterJob) -> str | None:
         """The tags."""
-        return ", ".join(str(tag) for tag in letter.tags) or None
+        return ", ".join(visible_line(str(tag)) for tag in letter.tags) or None
 
     # -- replaying
 
@@ -151,7 +157,7 @@ class DeadLetterAdmin(TableAdmin):
             try:
                 replay = self._replay(request, letter)
             except SoniqError as error:
-                refused.append((letter, str(error)))
+                refused.append((letter, formatting.message(error)))
             else:
                 if replay.enqueued:
                     replayed += 1

@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from soniq.visible import visible_line
 from soniq_django.admin.formatting import REASONS
 from soniq_django.conf import current_app
 from soniq_django.models import Job
@@ -30,7 +31,7 @@ class ValueFilter(admin.SimpleListFilter):
         chosen = self.value()
         if chosen and chosen not in offered:
             offered.append(chosen)
-        return [(value, value) for value in offered]
+        return [(value, visible_line(value)) for value in offered]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """The rows with the chosen value."""

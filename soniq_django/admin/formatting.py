@@ -1,4 +1,4 @@
-"""How values look. Everything that comes from a job is escaped here."""
+"""How values look. What comes from a job is masked, made visible and escaped here."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from soniq.jobs import DeadLetterReason
+from soniq.redaction import Redactor, redactor
+from soniq.visible import visible, visible_json, visible_line
 from soniq_django.conf import current_app
 
 REASONS = {
@@ -49,7 +51,8 @@ def short_id(value: UUID) -> SafeString:
 def job_name(name: str) -> str | SafeString:
     """The name, with a note if no code answers to it here."""
     note = code_note(name)
-    return name if note is None else format_html("{} {}", name, note)
+    text = visible_line(name)
+    return text if note is None else format_html("{} {}", text, note)
 
 
 def code_note(name: str) -> SafeString | None:
@@ -65,7 +68,7 @@ def waiting_name(name: str, *, since: datetime, now: datetime) -> str | SafeStri
     if current_app().registry.find(name) is not None:
         return name
     text = _("unknown here, waits for %(time)s") % {"time": timesince(since, now, depth=1)}
-    return format_html("{} {}", name, badge("job_not_found", text))
+    return format_html("{} {}", visible_line(name), badge("job_not_found", text))
 
 
 def out_of(done: int, most: int) -> str:
@@ -89,22 +92,33 @@ def when(value: datetime, *, now: datetime) -> SafeString:
     )
 
 
+def secrets() -> Redactor:
+    """What the setting ``REDACT`` hides."""
+    return redactor(current_app().settings.redact)
+
+
 def pretty_json(value: Any) -> SafeString:
-    """JSON over several lines."""
+    """JSON over several lines, secrets masked."""
     return _scrollable(as_json(value))
 
 
 def as_json(value: Any) -> str:
-    """JSON over several lines, as text that can be edited."""
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    """JSON over several lines, secrets masked, as text that can be edited."""
+    return visible_json(json.dumps(secrets().value(value), indent=2, ensure_ascii=False))
 
 
 def error(text: str) -> SafeString:
-    """The last line, which says what went wrong, above the whole."""
+    """The last line, which says what went wrong, above the whole. Secrets are masked."""
+    text = visible(secrets().text(text))
     line = headline(text)
     if line == text.strip():
         return format_html('<strong class="soniq-error">{}</strong>', line)
     return format_html('<strong class="soniq-error">{}</strong>{}', line, _scrollable(text))
+
+
+def message(error: Exception) -> str:
+    """What an error says: a refusal may quote the values that it refuses."""
+    return visible(secrets().text(str(error)))
 
 
 def headline(text: str) -> str:
@@ -114,7 +128,7 @@ def headline(text: str) -> str:
 
 def one_line(tail: str, *, is_cut: bool) -> str:
     """The last line of an error, or of its end, cut to fit a list."""
-    line = headline(tail)
+    line = visible(secrets().text(headline(tail)))
     if is_cut and "\n" not in tail.rstrip():
         line = f"…{line}"
     return Truncator(line).chars(LINE)

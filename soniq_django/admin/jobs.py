@@ -18,6 +18,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from soniq.visible import visible_line
 from soniq_django.admin import formatting
 from soniq_django.admin.database import database
 from soniq_django.admin.filters import CodeFilter, JobNameFilter, QueueFilter
@@ -79,7 +80,7 @@ class JobAdmin(TableAdmin):
                     ]
                 },
             ),
-            (_("Origin"), {"fields": ["producer_id", "dedup_key", "is_unique"]}),
+            (_("Origin"), {"fields": ["producer_id", "dedup", "is_unique"]}),
         ]
         return groups
 
@@ -98,8 +99,13 @@ class JobAdmin(TableAdmin):
     def listed_name(self, job: Job) -> str | SafeString:
         """The name; of a job that waits for code that is not here, with a label that says for how long."""
         if job.status != Job.Status.QUEUED:
-            return job.job_name
+            return visible_line(job.job_name)
         return formatting.waiting_name(job.job_name, since=job.created_at, now=timezone.now())
+
+    @admin.display(description=_("dedup key"))
+    def dedup(self, job: Job) -> str | None:
+        """As the caller gave it."""
+        return None if job.dedup_key is None else visible_line(job.dedup_key)
 
     @admin.display(description=_("status"))
     def status_badge(self, job: Job) -> SafeString:

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 
 from soniq.errors import InvalidArguments, SoniqError
 from soniq.settings import MAX_ATTEMPTS, MAX_PRIORITY, check_queue
-from soniq_django.admin.formatting import as_json
+from soniq_django.admin.formatting import as_json, message, secrets
 from soniq_django.models import DeadLetterJob
 
 
@@ -21,7 +21,9 @@ class ReplayForm(forms.Form):
 
     args = forms.CharField(
         label=gettext_lazy("Arguments"),
-        help_text=gettext_lazy("A JSON object: the job's keyword arguments."),
+        help_text=gettext_lazy(
+            "A JSON object: the job's keyword arguments. Leave ******** for a hidden value that is to stay."
+        ),
         widget=forms.Textarea(
             attrs={"rows": 14, "class": "vLargeTextField soniq-json", "spellcheck": "false"}
         ),
@@ -77,7 +79,13 @@ class ReplayForm(forms.Form):
             ) from None
         if not isinstance(value, dict):
             raise ValidationError(_("Give a JSON object: { … }."), code="no_object")
-        return value
+        try:
+            restored: dict[str, Any] = secrets().restored(value, self.letter.args)
+        except InvalidArguments as error:
+            raise ValidationError(str(error), code="hidden") from None
+        except RecursionError:
+            raise ValidationError(_("This JSON is nested too deep."), code="too_deep") from None
+        return restored
 
     def clean_queue(self) -> str:
         """The queue, if it can be the name of one."""
@@ -85,7 +93,7 @@ class ReplayForm(forms.Form):
 
     def refuse(self, error: SoniqError) -> None:
         """Show why the replay was refused: at the arguments, if it is for them."""
-        self.add_error("args" if isinstance(error, InvalidArguments) else None, str(error))
+        self.add_error("args" if isinstance(error, InvalidArguments) else None, message(error))
 
     def refuse_as_overtaken(self) -> None:
         """Say that the dead letter was replayed since the form was made."""

@@ -112,7 +112,7 @@ class PostgresStatements(OrmStatements):
         with translated(self.alias), self.connection.cursor() as cursor:
             for shared, alike in groupby(jobs, key=_shared):
                 group = list(alike)
-                if len(group) >= WORTH_COPYING and not free_keys_only and _is_plain(group[0]):
+                if len(group) >= WORTH_COPYING and not free_keys_only and all(map(_is_plain, group)):
                     with cursor.copy(sql.COPY) as copy:
                         copy.write(_copied(group))
                     continue
@@ -373,8 +373,14 @@ def _in_order(claim: Claim) -> tuple[int, datetime, str]:
 
 
 def _is_plain(job: NewJob) -> bool:
-    """Whether the job is due at once and holds no key; such ones are most."""
-    return job.scheduled_at is None and not job.delay and job.unique_key is None
+    """Whether the job is due at once and has no key; such ones are most."""
+    return (
+        job.scheduled_at is None
+        and not job.delay
+        and job.unique_key is None
+        and job.dedup_key is None
+        and job.args_hash is None
+    )
 
 
 def _insert_one(job: NewJob) -> tuple[Any, ...]:

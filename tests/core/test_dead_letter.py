@@ -18,6 +18,7 @@ from soniq.errors import (
     DeadLetterNotFound,
     InvalidArguments,
     InvalidEnqueue,
+    PayloadTooLarge,
     UnknownTask,
 )
 
@@ -439,6 +440,18 @@ async def test_tags_are_added_once_and_in_order(any_app, fails):
     assert await any_app.dead_letter.add_tags_to_job(NOBODY, ["a"]) is False
 
 
+async def test_tags_are_bounded_all_together(any_app, fails):
+    """However many calls they come in; those there are stay."""
+    job_id = await dead(any_app, fails)
+    tags = [f"{number:04}{'x' * 250}" for number in range(300)]
+    await any_app.dead_letter.add_tags_to_job(job_id, tags[:200])
+    with pytest.raises(PayloadTooLarge, match="tags takes"):
+        await any_app.dead_letter.add_tags_to_job(job_id, tags[200:])
+    assert await any_app.dead_letter.add_tags_to_job(job_id, tags[:10]) is True
+    letter = await any_app.dead_letter.get_dead_letter_job(job_id)
+    assert letter.tags == tuple(tags[:200])
+
+
 @pytest.mark.parametrize(
     "tags",
     ["abc", [""], [5], None, 5, ["a\x00b"], ["\ud800"], ["x" * 256], {"a": 1}],
@@ -498,7 +511,7 @@ async def test_csv_export_has_no_formulas(app, start):
     [row] = csv.DictReader(
         io.StringIO(await app.dead_letter.export_dead_letter_jobs(format="csv"), newline="")
     )
-    assert row["last_error"] == "'" + formula
+    assert row["last_error"] == "'" + formula.replace("\r", r"\r")
 
 
 async def dead_with_error(app, task, error):

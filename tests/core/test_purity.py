@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.docs import ROOT
 
-PURE = ("transitions", "retry", "arguments", "schedules")
+PURE = ("transitions", "retry", "arguments", "schedules", "redaction", "visible")
 IMPURE_CALLS = {
     "now",
     "utcnow",

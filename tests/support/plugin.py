@@ -4,6 +4,7 @@ Loaded with `-p`, because pytest-django reads the settings before any conftest i
 """
 
 import os
+import secrets
 import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -62,9 +63,17 @@ def _set_until_end(config: pytest.Config, name: str, value: str) -> None:
     config.add_cleanup(lambda: os.environ.pop(name, None))
 
 
-def pytest_report_header() -> list[str]:
-    """Names every vendor asked for, and why one is missing."""
-    return [f"soniq: {vendor}: {_describe(vendor)}" for vendor in chosen_vendors()]
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """One seed for all that Hypothesis draws, so that a run can be repeated; xdist hands it on."""
+    if getattr(config.option, "hypothesis_seed", None) is None:
+        config.option.hypothesis_seed = str(secrets.randbelow(2**32))
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Names every vendor asked for, and why one is missing; and the seed."""
+    databases = [f"soniq: {vendor}: {_describe(vendor)}" for vendor in chosen_vendors()]
+    return [*databases, f"soniq: repeat what is drawn with --hypothesis-seed={config.option.hypothesis_seed}"]
 
 
 def _describe(vendor: str) -> str:

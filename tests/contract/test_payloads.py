@@ -1,0 +1,115 @@
+"""What the codec lets through comes back from every store as it was; what it refuses reaches none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from soniq.arguments import clean_text, encode
+from soniq.errors import InvalidArguments
+from soniq.testing.conformance.support import new_id, new_job
+from soniq.transitions import fail, succeed
+from tests.contract.stores import all_stores
+from tests.contract.test_side_by_side import EXAMPLES
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+drawn = settings(
+    max_examples=5 * EXAMPLES,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
+
+# Everything that a caller may try, the impossible included.
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(-(10**400), 10**400)
+    | st.floats()
+    | st.text()
+    | st.text(st.characters(categories=["Cs", "Cc", "Cf", "Co", "Cn"]), max_size=4)
+    | st.binary(max_size=3)
+    | st.dates(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.tuples(inner)
+        | st.dictionaries(st.text(max_size=4) | st.integers(), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+def told(value: Any) -> str:
+    """Equal for values that the codec promises to be the same.
+
+    From 1e16 on a number says nothing of its type, and of two that are the same float, nothing either.
+    """
+    return json.dumps(_in_one_form(value), sort_keys=True)
+
+
+def _in_one_form(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _in_one_form(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_in_one_form(item) for item in value]
+    large = isinstance(value, int | float) and 1e16 <= abs(value) < 1e308
+    return float(value) + 0.0 if large or isinstance(value, float) else value
+
+
+@pytest.mark.timeout(600 + 10 * EXAMPLES)
+def test_any_value_is_refused_or_comes_back_from_every_store(tmp_path: Path) -> None:
+    """As arguments, and as a result."""
+    with all_stores(tmp_path) as stores:
+
+        @drawn
+        @given(st.dictionaries(st.text(max_size=4), anything, max_size=3))
+        def hold(value: dict[str, Any]) -> None:
+            try:
+                text = encode(value, limit=10_000)
+            except InvalidArguments:
+                return
+            for store in stores:
+                backend = store.backend
+                job = new_job(args_json=text)
+                backend.enqueue([job])
+                [claim] = backend.claim(worker_id=new_id(), limit=1)
+                assert told(claim.args) == told(value), store.name
+                assert backend.apply([succeed(claim, result_json=text, ttl=None)]) == [True]
+                found = backend.get_job(job.id)
+                assert found is not None
+                assert told(found.args) == told(value), store.name
+                assert told(found.result) == told(value), store.name
+
+        for store in stores:
+            store.empty()
+        hold()
+
+
+@pytest.mark.timeout(600 + 10 * EXAMPLES)
+def test_any_error_can_be_recorded_in_every_store(tmp_path: Path) -> None:
+    """Once it is cleaned, whatever it says; nothing may keep an outcome from being written."""
+    with all_stores(tmp_path) as stores:
+
+        @drawn
+        @given(st.text(st.characters() | st.characters(categories=["Cs", "Cc"])))
+        def hold(error: str) -> None:
+            cleaned = clean_text(error)
+            for store in stores:
+                backend = store.backend
+                job = new_job()
+                backend.enqueue([job])
+                [claim] = backend.claim(worker_id=new_id(), limit=1)
+                assert backend.apply([fail(claim, error=cleaned, delay=3600.0)]) == [True]
+                found = backend.get_job(job.id)
+                assert found is not None
+                assert found.last_error == cleaned, store.name
+
+        for store in stores:
+            store.empty()
+        hold()
