@@ -13,7 +13,8 @@ _CONFLICTS = {"40001", "40P01"}  # serialization failure, deadlock
 # The connection is of no use any more, another one may be: a standby after a failover (25006); prepared
 # statements that a migration made invalid (0A000), or that a pooler gave to somebody else (26000, 42P05).
 _STALE = {"25006", "0A000", "26000", "42P05"}
-_MISSING_TABLE = ("no such table: soniq_", 'relation "soniq_')
+_MISSING = {"42P01", "42703"}  # undefined table, undefined column: a migration was not applied yet
+_MISSING_IN_SQLITE = ("no such table: soniq_", "no such column: soniq_", "table soniq_jobs has no column")
 
 
 @contextmanager
@@ -58,7 +59,9 @@ def _line(error: BaseException) -> str:
 
 
 def _hint(alias: str, error: BaseException) -> str:
-    if not any(part in str(error) for part in _MISSING_TABLE):
+    # Other errors name our tables, too: one that a single row causes must not look like a missing table.
+    missing = _sqlstate(error) in _MISSING and "soniq_" in str(error)
+    if not missing and not any(part in str(error) for part in _MISSING_IN_SQLITE):
         return ""
     database = "" if alias == DEFAULT_DB_ALIAS else f" --database {alias}"
     return f"; run manage.py migrate{database}"
