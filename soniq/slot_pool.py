@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -24,6 +25,7 @@ class SlotPool:
 
     :param deliver: called in the event loop and on slot threads
     :param vacated: called in the event loop when a slot has become free
+    :param may_start: whether claims can be trusted at present; called in the event loop and on slot threads
     :param at_thread_exit: called on each slot's thread before it ends
     """
 
@@ -35,12 +37,14 @@ class SlotPool:
         pace: Pace,
         deliver: Callable[[Outcome], None],
         vacated: Callable[[], None],
+        may_start: Callable[[], bool],
         at_thread_exit: Callable[[], None],
     ) -> None:
         self._execution = execution
         self._pace = pace
         self._record = deliver
         self._vacated = vacated
+        self._may_start = may_start
         self._free = [Slot(number, at_thread_exit) for number in range(concurrency, 0, -1)]
         self._ready: deque[Claim] = deque()  # claimed, not started; slot threads take from it, too
         self._running: dict[asyncio.Task[None], tuple[Claim | Burst, Slot]] = {}
@@ -75,7 +79,7 @@ class SlotPool:
         """Start what waits, for a short while: short async jobs run to their end in here."""
         self._feeding = False
         ends = time.monotonic() + TURN
-        while self._ready and self._free and self._open:
+        while self._ready and self._free and self._open and self._may_start():
             if self._execution.fits_thread(self._ready[0]) and self._bursts_are_quick():
                 return  # the bursts that are on will take it
             try:
@@ -90,9 +94,14 @@ class SlotPool:
     def take_back_ready(self) -> list[Claim]:
         """Start nothing any more; what was claimed and never started."""
         self._open = False
+        return self.drop_ready()
+
+    def drop_ready(self) -> list[Claim]:
+        """Forget what was claimed and never started; returns it."""
         claims = []
-        while self._ready:
-            claims.append(self._ready.popleft())
+        with contextlib.suppress(IndexError):  # a burst took the last one
+            while self._ready:
+                claims.append(self._ready.popleft())
         return claims
 
     async def take_back_running(self) -> list[Claim]:
@@ -207,7 +216,7 @@ class SlotPool:
 
     def _next_for_burst(self) -> Claim | None:
         """Called on slot threads."""
-        if not self._open:
+        if not self._open or not self._may_start():
             return None
         try:
             claim = self._ready.popleft()

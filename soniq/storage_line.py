@@ -21,6 +21,7 @@ T = TypeVar("T")
 AWAY = (BackendUnavailable, BackendConflict)  # trying again is right
 FIRST_BACKOFF = 0.5  # seconds
 LONGEST_BACKOFF = 15.0
+CONFLICTS_IN_A_ROW = 5  # that are tried again at once
 
 
 class StorageLine:
@@ -39,24 +40,32 @@ class StorageLine:
     async def call(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Make a call; while the storage is away, back off and try again.
 
+        A conflict is no absence: others were in the way for a moment, and nothing was written. So the
+        first few in a row are tried again at once.
+
         :raises BackendUnavailable: it is away, and the worker has no more time to wait for it
         :raises BackendConflict: the same
         """
         backoff = FIRST_BACKOFF
         loop = asyncio.get_running_loop()
         until = loop.time() + self._patience
+        conflicts = 0
         while True:
             try:
                 if self._thread is None:
                     return call(*args, **kwargs)
                 return await loop.run_in_executor(self._thread, lambda: call(*args, **kwargs))
             except AWAY as error:
-                self.doubtful = True
+                if isinstance(error, BackendConflict) and conflicts < CONFLICTS_IN_A_ROW:
+                    conflicts += 1
+                    logger.info("others were in the way, trying again at once: %s", error)
+                    await asyncio.sleep(random.uniform(0.0, 0.01) * conflicts)
+                    continue
+                self.doubtful = self.doubtful or isinstance(error, BackendUnavailable)
                 if self._out_of_time(until):
                     raise
                 pause = backoff * random.uniform(0.5, 1.0)
-                state = "not ready" if isinstance(error, BackendNotReady) else "away"
-                logger.warning("the storage is %s, trying again in %.1f s: %s", state, pause, error)
+                logger.warning("the storage is %s, trying again in %.1f s: %s", _state(error), pause, error)
                 await self._stopping.pause(pause)
                 backoff = min(backoff * 2, LONGEST_BACKOFF)
 
@@ -69,3 +78,9 @@ class StorageLine:
         """End the thread; wait for it, unless it is stuck in a call."""
         if self._thread is not None:
             self._thread.shutdown(wait=not self._thread.busy)
+
+
+def _state(error: Exception) -> str:
+    if isinstance(error, BackendNotReady):
+        return "not ready"
+    return "busy" if isinstance(error, BackendConflict) else "away"

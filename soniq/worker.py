@@ -25,6 +25,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from soniq import maintenance, transitions
 from soniq.backend import Silence, StorageBackend, Subscription
@@ -97,6 +98,7 @@ class Worker:
             pace=self._pace,
             deliver=self._deliver,
             vacated=self._wake.set,
+            may_start=lambda: self._heart.trusted,
             at_thread_exit=backend.release,
         )
         unknown = UnknownJobs(backend, registry, settings, queues=queues)
@@ -134,7 +136,13 @@ class Worker:
         :returns: whether any job was attempted
         """
         self._loop = asyncio.get_running_loop()
-        heart = Heart(self._backend, self.info, self._settings.heartbeat_interval)
+        self._heart = heart = Heart(
+            self._backend,
+            self.info,
+            self._settings.heartbeat_interval,
+            dead_after=self._settings.dead_after,
+            changed=lambda: self._hinted(None),
+        )
         with self._signals(handle_signals), contained_exits():
             sweeper: asyncio.Task[None] | None = None
             try:
@@ -147,6 +155,11 @@ class Worker:
                     self._subscription = self._backend.subscribe(self._hinted)
                     sweeper = asyncio.create_task(self._sweep())
                 await self._pump()
+            except AWAY as error:
+                if not self._stopping.requested:
+                    raise
+                left = len(self._outcomes)
+                logger.warning("leaving with %d outcomes unrecorded, others will rescue: %s", left, error)
             finally:
                 await self._leave(sweeper, heart)
         return self.processed > 0
@@ -157,6 +170,11 @@ class Worker:
         """Exchange with the storage until stopped or, with run_once, until all is done."""
         while not self._stopping.requested:
             self._wake.clear()
+            if self._heart.doubted:
+                self._heart.doubted = False
+                self._give_back(self._slots.drop_ready(), unstarted=True)
+            if self._heart.forgotten:
+                await self._start_over()
             self._slots.feed()
             wanted = self._wanted()
             if wanted or self._outcomes:
@@ -171,7 +189,7 @@ class Worker:
         """How many jobs to claim now."""
         if self._outcomes:
             self._recycling.weigh()
-        if not self._hungry or self._stopping.requested:
+        if not self._hungry or self._stopping.requested or not self._heart.trusted:
             return 0
         wanted = self._pace.wanted(
             free=self._slots.free, ready=self._slots.ready, visiting=bool(self._outcomes)
@@ -181,10 +199,11 @@ class Worker:
     @property
     def _may_leave(self) -> bool:
         """Whether the worker goes by itself once nothing runs any more."""
-        return self._run_once or bool(self._recycling.reason)
+        return bool(self._recycling.reason) or (self._run_once and not self._hungry)
 
     async def _exchange(self, wanted: int) -> None:
         """Record what piled up and claim, in one visit to the storage."""
+        self._storage.at_stake = len(self._outcomes)
         if self._storage.doubtful:
             await self._take_stock()
         outcomes = self._taken_outcomes()
@@ -245,6 +264,11 @@ class Worker:
         self._claimed([claim for claim in held if claim.job_id not in self._holding])
 
     def _claimed(self, claims: Sequence[Claim]) -> None:
+        if claims and not self._heart.trusted:
+            # The answer came so late that others may have been given these jobs by now.
+            self._holding.update(claim.job_id for claim in claims)
+            self._give_back(claims)
+            return
         if claims:
             self._pause = FIRST_PAUSE
             self.processed += len(claims)
@@ -284,6 +308,24 @@ class Worker:
             self._resting = False  # waking once is enough; another thread may do it, too, which is harmless
             self._loop.call_soon_threadsafe(self._wake.set)
 
+    # -- taken for dead
+
+    async def _start_over(self) -> None:
+        """Go on as a new worker: the storage has forgotten this one, and with it all of its claims.
+
+        What still runs belongs to others now. Its outcome is dropped when it is to be recorded, since no
+        claim of the new worker can look like one of the old.
+        """
+        former, self.info = self.info, replace(self.info, id=str(uuid.uuid4()))
+        logger.warning(
+            "worker %s was taken for dead, and what it held was given to others; it goes on as %s",
+            former.id,
+            self.info.id,
+        )
+        self._give_back(self._slots.drop_ready(), unstarted=True)
+        if await self._registered():
+            self._heart.adopt(self.info)
+
     # -- resting
 
     async def _rest(self) -> None:
@@ -307,6 +349,8 @@ class Worker:
 
     async def _until_next_look(self) -> float | None:
         """Seconds to rest; None while every slot is taken, as only an outcome changes that."""
+        if not self._heart.trusted:
+            return self._settings.heartbeat_interval  # until a beat arrives, there is nothing to look for
         if self._slots.ready and self._slots.free:
             return self._pace.patience  # a burst is on, and may turn out to be stuck in a long job
         if not self._slots.free or self._may_leave:
@@ -361,7 +405,7 @@ class Worker:
             await self._exchange(0)
             self._give_back(self._slots.take_back_ready(), unstarted=True)
 
-    def _give_back(self, claims: list[Claim], *, unstarted: bool = False) -> None:
+    def _give_back(self, claims: Sequence[Claim], *, unstarted: bool = False) -> None:
         if unstarted:
             self.processed -= len(claims)
         self._outcomes.extend(Outcome(claim, transitions.interrupt(claim)) for claim in claims)
@@ -375,6 +419,7 @@ class Worker:
             if self._slots.running or self._slots.ready or self._outcomes:
                 self._stopping.now()
                 await self._drain()
+            await asyncio.to_thread(heart.stop)  # a beat after the farewell would register us again
             await self._storage.call(self._backend.deregister, self.info.id)
         except BackendError as error:
             logger.warning("leaving without a word to the storage, others will rescue: %s", error)

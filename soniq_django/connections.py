@@ -9,6 +9,7 @@ and the connection thrown away, so that the next job starts on a clean one.
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -29,6 +30,7 @@ logger = logging.getLogger("soniq.worker")
 
 T = TypeVar("T")
 
+IDLE = 0  # psycopg's TransactionStatus.IDLE; psycopg may not be installed
 CHECK_AFTER = 5.0  # seconds a connection may rest before it is checked
 
 
@@ -170,7 +172,24 @@ def _is_clean(connection: BaseDatabaseWrapper) -> bool:
         return False
     if connection.connection is None:
         return True
-    return connection.autocommit and not connection.errors_occurred and not _outlived(connection)
+    return (
+        connection.autocommit
+        and not connection.errors_occurred
+        and not _outlived(connection)
+        and _is_at_rest(connection)
+    )
+
+
+def _is_at_rest(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the driver's connection is open, and in no transaction; a job can see to both behind Django."""
+    driver = connection.connection
+    if connection.vendor == "sqlite":
+        try:
+            return not driver.in_transaction
+        except sqlite3.ProgrammingError:  # closed
+            return False
+    session = getattr(driver, "pgconn", None)  # of psycopg 3; others cannot say without asking the server
+    return session is None or session.transaction_status == IDLE
 
 
 def _tidy(connection: BaseDatabaseWrapper) -> None:
@@ -184,6 +203,10 @@ def _tidy(connection: BaseDatabaseWrapper) -> None:
         finally:
             # A wrapper that was closed inside atomic() can never connect again.
             del connections[connection.alias]
+    elif not _is_at_rest(connection):
+        logger.warning("a job closed %r, or left a transaction open on it; it is replaced", connection.alias)
+        connection.errors_occurred = False
+        connection.close()
     elif _outlived(connection):
         connection.close()
     elif connection.errors_occurred:

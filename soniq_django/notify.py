@@ -7,9 +7,11 @@ It is sent after the commit, in a statement of its own. Inside the transaction i
 the whole server shares until the commit is flushed, so all transactions that enqueue would commit one
 after the other.
 
-The listener's loop: connect, LISTEN, wait. Every ``PROBE_EVERY`` seconds it notifies itself. If it does
-not hear itself, the connection is dead, or a pooler stands between that swallows notifications; it says
-so once, reports itself unhealthy, so that its worker polls more often, and goes on trying.
+The listener's loop: connect, LISTEN, wait. Every ``PROBE_EVERY`` seconds it notifies itself, over another
+connection: on its own, a pooler in transaction mode may deliver the notification with the answer to the
+very statement that sent it, and never one that comes while the listener waits. If it does not hear itself,
+the connection is dead, or such a pooler stands between; it says so once, reports itself unhealthy, so that
+its worker polls more often, and goes on trying.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ PROBE_EVERY = 30.0  # seconds
 PROBE_TIMEOUT = 5.0
 LOOK_BACK = 50  # callbacks of a transaction to look through for a hint; beyond, there is a second one
 CLOSING = 1.0  # seconds that closing waits for the thread
+FIRST_BACKOFF = 0.5
 LONGEST_BACKOFF = 15.0
 
 logger = logging.getLogger("soniq.notify")
@@ -107,16 +110,20 @@ class Listener:
         self._thread.join(CLOSING)
 
     def _run(self) -> None:
-        backoff = 0.5
+        backoff = FIRST_BACKOFF
         while not self._closed.is_set():
+            error: psycopg.Error | None = None
             try:
                 self._listen()
-                backoff = 0.5
-            except psycopg.Error as error:
-                if self._closed.is_set():
-                    break
-                logger.warning("listening again in at most %.1f s: %s", backoff, _line(error))
+            except psycopg.Error as broken:
+                error = broken
+            if self._closed.is_set():
+                break
+            if self.healthy:
+                backoff = FIRST_BACKOFF
             self.healthy = False
+            if error is not None:
+                logger.warning("listening again in at most %.1f s: %s", backoff, _line(error))
             self._closed.wait(backoff * random.uniform(0.5, 1.0))
             backoff = min(backoff * 2, LONGEST_BACKOFF)
         self._closing.close()
@@ -136,7 +143,8 @@ class Listener:
     def _probe_is_heard(self, session: psycopg.Connection[Any]) -> bool:
         """Notify ourselves; whether that arrives. Wakes the worker, as hints may have been missed."""
         probe = f"probe {uuid.uuid4()}"
-        session.execute("SELECT pg_notify(%s, %s)", [CHANNEL, probe])
+        with psycopg.connect(**self._parameters, autocommit=True) as other:
+            other.execute("SELECT pg_notify(%s, %s)", [CHANNEL, probe])
         heard = self._hear(session, PROBE_TIMEOUT, until=probe)
         if heard and not self.healthy:
             self._wake(None)

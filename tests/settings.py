@@ -24,6 +24,7 @@ INSTALLED_APPS = [
     "soniq_django",
     "tests.shop",
     "tests.yard",
+    "tests.faults.work",
 ]
 
 MIDDLEWARE = [

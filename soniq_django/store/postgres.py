@@ -190,7 +190,7 @@ class PostgresStatements(OrmStatements):
         cursors = []
         with session.pipeline() if psycopg.Pipeline.is_supported() else nullcontext():
             if asked is not None and not self.sessions.are_set_up(session):
-                psycopg.Cursor(session).execute(sql.PLANNER, {"local": True})
+                self.sessions.set_up(session, local=True)
             for group in groups:
                 cursor = psycopg.Cursor(session)
                 cursor.execute(*group.statement())

@@ -111,7 +111,8 @@ def dead_letter(job: Job, effect: Change) -> DeadLetterJob:
         job_name=job.job_name,
         queue=job.queue,
         priority=job.priority,
-        args=job.args,
+        # A row that somebody edited may hold the JSON null, which Django would write as NULL.
+        args=JSONText("null") if job.args is None else job.args,
         max_attempts=job.max_attempts,
         attempts=job.attempts if effect.attempts is None else effect.attempts,
         last_error=job.last_error if effect.error is None else effect.error,

@@ -17,6 +17,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from soniq_django.store import sql
 
+TRANSACTION_TIMEOUT_SINCE = 170000  # the server's version
+
 
 class OwnSessions:
     """Which sessions were set up for prepared statements."""
@@ -34,10 +36,15 @@ class OwnSessions:
         connection.ensure_connection()
         session = cast("psycopg.Connection[Any]", connection.connection)
         if session not in self._ready and not connection.in_atomic_block and self._may_prepare(session):
-            psycopg.Cursor(session).execute(sql.PLANNER, {"local": False})
+            self.set_up(session, local=False)
             session.prepare_threshold = 0
             self._ready.add(session)
         return session
+
+    def set_up(self, session: psycopg.Connection[Any], *, local: bool) -> None:
+        """Apply a worker's settings, to the whole session or (``local``) to the open transaction."""
+        newer = session.info.server_version >= TRANSACTION_TIMEOUT_SINCE
+        psycopg.Cursor(session).execute(sql.SETTINGS_17 if newer else sql.SETTINGS, {"local": local})
 
     def are_set_up(self, session: psycopg.Connection[Any]) -> bool:
         """Whether the planner's settings hold for all of the session."""

@@ -9,11 +9,16 @@ COLUMNS = (
 # With statistics from a time when few jobs waited, the planner would collect and sort all that wait now, at
 # every claim, instead of walking along the claim index. And a plan that is made once has to hold for all
 # that comes, so it must not depend on what is there when it is made.
-PLANNER = """
+# A worker that freezes between two statements would hold its locks for as long as its connection stays
+# open; so the server ends such a transaction after a while, and its jobs can be rescued. In the middle of a
+# pipeline it does not count as idle, and only PostgreSQL 17 and later can end that, too.
+SETTINGS = """
 SELECT set_config('enable_bitmapscan', 'off', %(local)s), set_config('enable_seqscan', 'off', %(local)s),
        set_config('enable_sort', 'off', %(local)s),
-       set_config('plan_cache_mode', 'force_generic_plan', %(local)s)
+       set_config('plan_cache_mode', 'force_generic_plan', %(local)s),
+       set_config('idle_in_transaction_session_timeout', '5s', %(local)s)
 """
+SETTINGS_17 = f"{SETTINGS.rstrip()}, set_config('transaction_timeout', '20s', %(local)s)"
 
 NOW = "statement_timestamp()"
 DUE = f"coalesce(%s::timestamptz, {NOW} + %s * interval '1 second')"

@@ -50,9 +50,12 @@ class WorkerTable(Tables):
     def orphans(self, *, dead_after: float, limit: int) -> list[Claim]:
         """See :class:`soniq.backend.StorageBackend`."""
         live = self.workers.filter(pk=OuterRef("worker_id"), last_heartbeat_at__gt=from_now(-dead_after))
-        with translated(self.alias):
-            held = self.jobs.filter(~Exists(live), status=Job.Status.PROCESSING)
-            found = list(held.order_by("id").values_list(*rows.CLAIM_COLUMNS, "worker_id")[:limit])
+        held = self.jobs.filter(~Exists(live), status=Job.Status.PROCESSING)
+        with self.transaction():
+            # A worker that froze in the middle of a transaction still locks its jobs. Waiting for them would
+            # freeze whoever comes to the rescue; they are found again by a later sweep.
+            free = self.locked(held.order_by("id"), skip=True)
+            found = list(free.values_list(*rows.CLAIM_COLUMNS, "worker_id")[:limit])
         return [rows.orphan(row) for row in found]
 
     def held(self, worker_id: str) -> list[Claim]:

@@ -48,7 +48,7 @@ def plan(alias: str, statement: str, parameters: dict[str, Any]) -> list[dict[st
     connection = connections[alias]
     connection.ensure_connection()
     with transaction.atomic(using=alias), psycopg.Cursor(connection.connection) as cursor:
-        cursor.execute(sql.PLANNER, {"local": True})
+        cursor.execute(sql.SETTINGS, {"local": True})
         cursor.execute(f"EXPLAIN (FORMAT JSON) {statement}", parameters)
         found = cursor.fetchone()[0]
         transaction.set_rollback(True, using=alias)

@@ -1,0 +1,87 @@
+"""Fixtures of the scenarios. Each has a database of its own, so they run side by side."""
+
+import os
+import random
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.faults.harness.cluster import migrate, missing_reason, new_cluster
+from tests.faults.harness.history import SQLITE_HISTORY
+from tests.faults.harness.seeds import seeded
+from tests.faults.harness.world import World
+from tests.support.databases import chosen_vendors
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """The scenario's seed is printed when it starts."""
+    return seeded()
+
+
+@pytest.fixture
+def options() -> dict[str, object]:
+    """What a scenario asks of its server; overridden by ``@pytest.mark.parametrize("options", ...)``."""
+    return {}
+
+
+@pytest.fixture
+def directory() -> Path:
+    """Short, because sockets are in it; removed with the run."""
+    return Path(tempfile.mkdtemp(prefix="f", dir=os.environ["SONIQ_TEST_RUN"]))
+
+
+@pytest.fixture
+def postgres(directory: Path, options, django_db_blocker) -> Iterator[World]:
+    """A world on a PostgreSQL of its own."""
+    if "postgres" not in chosen_vendors():
+        pytest.skip("postgres: not in SONIQ_TEST_VENDORS")
+    if reason := missing_reason():
+        pytest.skip(f"postgres: {reason}")
+    directory.chmod(0o755)  # the server may run as another user
+    directory.parent.chmod(directory.parent.stat().st_mode | 0o055)
+    cluster = new_cluster(directory / "pg", **options)
+    try:
+        with django_db_blocker.unblock():
+            world = World(directory, cluster.database(), cluster=cluster)
+            try:
+                yield world
+            finally:
+                world.close()
+    finally:
+        cluster.remove()
+
+
+@pytest.fixture
+def sqlite(directory: Path, django_db_blocker) -> Iterator[World]:
+    """A world on an SQLite file of its own."""
+    if "sqlite" not in chosen_vendors():
+        pytest.skip("sqlite: not in SONIQ_TEST_VENDORS")
+    database = {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": str(directory / "db.sqlite3"),
+        "OPTIONS": {
+            "timeout": 2,
+            "transaction_mode": "IMMEDIATE",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        },
+    }
+    migrate(database)
+    with closing(sqlite3.connect(database["NAME"])) as session:
+        session.executescript(SQLITE_HISTORY)
+    with django_db_blocker.unblock():
+        world = World(directory, database)
+        try:
+            yield world
+        finally:
+            world.close()
+
+
+@pytest.fixture(params=["postgres", "sqlite"])
+def world(request: pytest.FixtureRequest) -> World:
+    """A scenario that makes sense on both."""
+    return request.getfixturevalue(request.param)

@@ -1,0 +1,1 @@
+"""What the scenarios stand on: servers, a proxy, workers, the ledger, and the invariants."""

@@ -1,0 +1,163 @@
+"""A TCP proxy in front of a scratch server, for everything that a network does.
+
+It runs in a thread of its own. Whatever is set takes effect on connections that exist, too.
+"""
+
+import asyncio
+import contextlib
+import socket
+import struct
+import threading
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time to linger: close() sends RST
+
+
+class Proxy:
+    """Passes bytes from a port on 127.0.0.1 to the Unix socket in ``directory``, and back.
+
+    ``delay``   seconds per direction and message
+    ``port``    where it listens
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.delay = 0.0
+        self.port = 0
+        self.answers_lost = 0  # how often lose_answer_to() struck
+        self._target = directory
+        self._links: set[_Link] = set()
+        self._lost: bytes | None = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
+        self._thread.start()
+        self._call(self._listen())
+
+    def cut(self) -> None:
+        """Reset every connection."""
+        self._call(self._cut())
+
+    def blackhole(self) -> None:
+        """From now on nothing arrives anywhere; nobody is told. New connections hang as well."""
+        self._call(self._set_open(False))
+
+    def heal(self) -> None:
+        """What was on its way arrives, as TCP has it after a partition."""
+        self.delay = 0.0
+        self._call(self._set_open(True))
+
+    def retarget(self, directory: Path) -> None:
+        """New connections go there; the old ones are reset, as when an address moves."""
+        self._target = directory
+        self.cut()
+
+    def lose_answer_to(self, text: bytes) -> None:
+        """The next message that contains ``text`` reaches the server; its answer is lost, with the link."""
+        self._lost = text
+
+    def close(self) -> None:
+        """Stop listening and reset what is open."""
+        self._call(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    # -- on the proxy's thread
+
+    def _call(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
+
+    async def _listen(self) -> None:
+        self._open = asyncio.Event()
+        self._open.set()
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _stop(self) -> None:
+        self._server.close()
+        await self._cut()
+
+    async def _set_open(self, value: bool) -> None:
+        if value:
+            self._open.set()
+        else:
+            self._open.clear()
+
+    async def _cut(self) -> None:
+        links = list(self._links)
+        for link in links:
+            link.cut()
+        # Their tasks end before anything else is asked of the proxy.
+        await asyncio.gather(*(link.task for link in links), return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        link = _Link(writer, asyncio.current_task())
+        self._links.add(link)
+        try:
+            await self._open.wait()
+            there = str(self._target / ".s.PGSQL.5432")
+            server_reader, link.server = await asyncio.open_unix_connection(there)
+            ways = [self._forward(link, reader), self._back(link, server_reader)]
+            tasks = [asyncio.create_task(way) for way in ways]
+            try:
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+        except (OSError, asyncio.CancelledError):
+            pass  # no server there, or cut
+        finally:
+            self._links.discard(link)
+            link.close()
+
+    async def _forward(self, link: "_Link", reader: asyncio.StreamReader) -> None:
+        assert link.server is not None
+        while data := await reader.read(1 << 16):
+            await self._travel()
+            if self._lost is not None and self._lost in data:
+                self._lost = None
+                link.loses_answer = True
+            link.server.write(data)
+            await link.server.drain()
+
+    async def _back(self, link: "_Link", reader: asyncio.StreamReader) -> None:
+        while data := await reader.read(1 << 16):
+            await self._travel()
+            if link.loses_answer:
+                self.answers_lost += 1
+                link.reset()
+                return
+            link.client.write(data)
+            await link.client.drain()
+
+    async def _travel(self) -> None:
+        if self.delay:
+            await asyncio.sleep(self.delay)
+        await self._open.wait()
+
+
+class _Link:
+    """One connection through the proxy."""
+
+    def __init__(self, client: asyncio.StreamWriter, task: "asyncio.Task[None] | None") -> None:
+        assert task is not None
+        self.client = client
+        self.server: asyncio.StreamWriter | None = None
+        self.task = task
+        self.loses_answer = False
+
+    def cut(self) -> None:
+        self.reset()
+        self.task.cancel()
+
+    def reset(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            self.client.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self.close()
+
+    def close(self) -> None:
+        for writer in (self.client, self.server):
+            if writer is not None:
+                writer.transport.abort()

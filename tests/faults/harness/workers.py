@@ -1,0 +1,131 @@
+"""Real workers: ``manage.py soniq_worker`` in processes of their own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.faults.harness.ledger import VARIABLE
+from tests.faults.harness.waiting import PATIENCE, until
+from tests.support.docs import ROOT
+
+
+class WorkerProcess:
+    """One worker process, from its start to its end.
+
+    It ends with the test run as well, however that ends: its standard input closes, and it takes that for
+    the end of its supervisor.
+    """
+
+    def __init__(
+        self,
+        log: Path,
+        *,
+        database: dict[str, Any],
+        soniq: dict[str, Any],
+        ledger: Path,
+        arguments: tuple[str, ...] = (),
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self.log_path = log
+        self.unable = False  # whether the scenario killed, froze or cut off this worker
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-W", "error", "-m", "django", "soniq_worker", *arguments],
+                env={
+                    **os.environ,
+                    "DJANGO_SETTINGS_MODULE": "tests.faults.settings",
+                    "FAULTS_SETTINGS": json.dumps({"database": database, "soniq": soniq}),
+                    "PYTHONPATH": str(ROOT),
+                    "SONIQ_SUPERVISED": "1",
+                    VARIABLE: str(ledger),
+                    **(environment or {}),
+                },
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        self.pid = self.process.pid
+
+    # -- what it says
+
+    @property
+    def log(self) -> str:
+        """All it has said so far."""
+        return self.log_path.read_text(errors="replace")
+
+    @property
+    def id(self) -> str:
+        """Its worker id."""
+        found = re.search(r"^soniq worker (\S+)$", self.log, re.MULTILINE)
+        assert found, f"it has not introduced itself: {self.log}"
+        return found[1]
+
+    @property
+    def introduced(self) -> bool:
+        """Whether it has got as far as to say who it is."""
+        return "Stop it with Ctrl-C." in self.log
+
+    def wait_for_log(self, pattern: str, timeout: float = PATIENCE, times: int = 1) -> None:
+        """Wait until it has said so, so many times."""
+        until(
+            lambda: len(re.findall(pattern, self.log)) >= times,
+            lambda: f"worker {self.pid} saying {pattern!r}; it said:\n{self.log[-6000:]}",
+            timeout,
+        )
+
+    # -- what is done to it
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process is there."""
+        return self.process.poll() is None
+
+    def signal(self, number: int) -> None:
+        """Send a signal that a worker is meant to handle."""
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self.unable = True
+        self.process.kill()
+        self.process.wait(PATIENCE)
+
+    def freeze(self) -> None:
+        """SIGSTOP."""
+        self.unable = True
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def stop(self, timeout: float = PATIENCE) -> float:
+        """SIGTERM, and wait for its end, which has to be a good one; how many seconds that took."""
+        begun = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        code = self.wait(timeout)
+        assert code == 0, f"worker {self.pid} ended with {code}:\n{self.log[-6000:]}"
+        return time.monotonic() - begun
+
+    def wait(self, timeout: float = PATIENCE) -> int:
+        """Wait for its end; its exit code."""
+        until(
+            lambda: not self.alive,
+            lambda: f"worker {self.pid} ending; it said:\n{self.log[-6000:]}",
+            timeout,
+        )
+        return self.process.returncode
+
+    def close(self) -> None:
+        """Whatever state it is in: gone."""
+        if self.alive:
+            self.process.kill()
+        self.process.wait(PATIENCE)
+        assert self.process.stdin is not None
+        self.process.stdin.close()

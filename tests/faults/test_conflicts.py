@@ -1,0 +1,80 @@
+"""Other sessions stand in the way: deadlocks, locked rows."""
+
+import time
+
+import pytest
+
+from tests.faults.harness.waiting import until
+from tests.faults.work.jobs import hold, hold_again, write
+
+pytestmark = pytest.mark.faults
+
+BLOCKED = (
+    "SELECT count(*) FROM pg_stat_activity WHERE usename = 'soniq' AND application_name <> 'test'"
+    " AND wait_event_type = 'Lock'"
+)
+LOCK = "SELECT 1 FROM soniq_jobs WHERE id = ANY(%s) FOR UPDATE"
+
+
+@pytest.mark.parametrize("options", [{"deadlock_timeout": "2s"}])
+def test_a_deadlock_costs_the_worker_a_second_try_and_no_job(postgres):
+    """Its transaction of outcomes is the victim; the outcomes are recorded all the same, once."""
+    worker = postgres.start("--concurrency", "8")
+    first_go, go = postgres.path(), postgres.path()
+    first = postgres.enqueue(hold, until=str(first_go))
+    batch = postgres.enqueue_many(hold, [{"until": str(go)}] * 5)
+    for job in [first, *batch]:
+        postgres.wait_started(job)
+    with postgres.cluster.session() as gate, postgres.cluster.session() as other:
+        gate.execute("BEGIN")
+        gate.execute(LOCK, [[first]])
+        other.execute("SET deadlock_timeout = '60s'")  # so that the worker finds the cycle
+        other.execute("BEGIN")
+        other.execute(LOCK, [[batch[2]]])
+        # While this outcome waits for the gate, those of the batch pile up to be written in one statement.
+        first_go.touch()
+        until(lambda: postgres.cluster.value(BLOCKED) == 1, "the first outcome being blocked")
+        go.touch()
+        postgres.wait_progress(6)
+        gate.execute("COMMIT")
+        until(lambda: postgres.job(first).status == "done", "the first outcome")
+        until(lambda: postgres.cluster.value(BLOCKED) == 1, "the batch being blocked")
+        other.execute(
+            LOCK, [[job for job in batch if job != batch[2]]]
+        )  # blocked, until the worker gives way
+        worker.wait_for_log("deadlock detected")
+        other.execute("COMMIT")
+    postgres.finish()
+    assert postgres.ledger.count("started") == 6
+
+
+def test_locked_rows_hold_up_nobody_but_themselves(postgres):
+    """A stranger's session holds the rows of some queued jobs: all others are run meanwhile."""
+    jobs = postgres.enqueue_many(write, [{}] * 50)
+    with postgres.cluster.session() as stranger:
+        stranger.execute("BEGIN")
+        stranger.execute(LOCK, [jobs[:10]])
+        postgres.start()
+        postgres.wait_progress(40)
+        time.sleep(1)
+        assert postgres.ledger.count("started") == 40
+        stranger.execute("COMMIT")
+    postgres.finish()
+    assert postgres.ledger.count("started") == 50
+
+
+def test_a_row_locked_while_its_job_runs_delays_its_outcome_only(postgres):
+    """The heart beats on; nobody takes the job for lost."""
+    postgres.start_many(2)
+    go = postgres.path()
+    held = postgres.enqueue(hold_again, until=str(go))
+    postgres.wait_started(held)
+    with postgres.cluster.session() as stranger:
+        stranger.execute("BEGIN")
+        stranger.execute(LOCK, [[held]])
+        go.touch()
+        until(lambda: postgres.cluster.value(BLOCKED) == 1, "the outcome being blocked")
+        time.sleep(postgres.soniq["DEAD_AFTER"] + 1.5)
+        stranger.execute("COMMIT")
+    postgres.finish()
+    assert len(postgres.ledger.events("started", held)) == 1

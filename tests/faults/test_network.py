@@ -1,0 +1,125 @@
+"""What networks do: resets, partitions, latency, lost answers, an address that moves to another server."""
+
+import time
+
+import pytest
+
+from tests.faults.harness.waiting import until
+from tests.faults.harness.world import RESCUED
+from tests.faults.work.jobs import hold_again, quick, write
+
+pytestmark = pytest.mark.faults
+
+
+def test_resets_in_mid_drain_lose_nothing(postgres, chance):
+    """Every connection is reset again and again, in the middle of whatever it was doing."""
+    postgres.start_many(2, database=postgres.proxied)
+    jobs = postgres.enqueue_many(write, [{"ms": 1}] * 1500)
+    for number in range(10):
+        postgres.wait_progress(int(len(jobs) * (number + chance.random()) / 11), timeout=60)
+        postgres.away(postgres.proxy.cut)
+    postgres.finish()
+    postgres.check_rows()
+
+
+def test_a_claim_whose_answer_is_lost_is_still_run_by_its_owner(postgres):
+    """The database gave the jobs to the worker, which never heard of it. It asks, and runs them once."""
+    worker = postgres.start(database=postgres.proxied)
+    postgres.proxy.lose_answer_to(b"SET status = 'processing'")
+    jobs = postgres.enqueue_many(quick, [{}] * 3)
+    worker.wait_for_log("is away, trying again")
+    assert postgres.proxy.answers_lost == 1
+    postgres.finish()
+    assert sorted(event.job for event in postgres.ledger.events("started")) == sorted(jobs)
+    assert {event.attempt for event in postgres.ledger.events("started")} == {1}
+
+
+def test_an_outcome_whose_answer_is_lost_is_recorded_once(postgres):
+    """The database has it, and the worker cannot know; writing it again changes nothing."""
+    worker = postgres.start(database=postgres.proxied)
+    go = postgres.path()
+    held = postgres.enqueue(hold_again, until=str(go))
+    postgres.wait_started(held)
+    postgres.proxy.lose_answer_to(b"finished_at =")
+    go.touch()
+    worker.wait_for_log("is away, trying again")
+    assert postgres.proxy.answers_lost == 1
+    postgres.finish()
+    assert len(postgres.ledger.events("started", held)) == 1
+
+
+def test_a_worker_cut_off_loses_its_job_and_drops_its_late_result(postgres):
+    """Packets vanish and nobody is told. Others take over; when the network heals, it goes on."""
+    go = postgres.path()
+    lonely = postgres.start("--concurrency", "1", database=postgres.proxied)
+    held = postgres.enqueue(hold_again, until=str(go))
+    postgres.wait_started(held)
+    postgres.proxy.blackhole()
+    lonely.unable = True
+    other = postgres.start("--concurrency", "1")
+    postgres.wait_started(held, times=2, timeout=RESCUED + 10)
+    go.touch()
+    postgres.wait_ended()
+    assert str(postgres.job(held).worker_id) == other.id
+
+    postgres.proxy.heal()
+    lonely.wait_for_log(f"dropped   faults.hold_again {held}")
+    other.stop()
+    postgres.enqueue(write)
+    postgres.finish()
+
+
+def test_a_slow_network_is_no_reason_for_a_rescue(postgres):
+    """200 ms per round trip: beats arrive in time, and jobs are done once."""
+    postgres.proxy.delay = 0.1
+    postgres.start_many(2, database=postgres.proxied, SWEEP_INTERVAL=2.0)
+    jobs = postgres.enqueue_many(write, [{"ms": 10}] * 40)
+    postgres.wait_ended(60)
+    time.sleep(postgres.soniq["DEAD_AFTER"] + 1)
+    postgres.proxy.delay = 0.0
+    postgres.finish()
+    assert postgres.ledger.count("started") == len(jobs)
+
+
+@pytest.mark.parametrize("zero_loss", [True, False], ids=["synchronous", "asynchronous"])
+def test_failover_to_a_promoted_standby(postgres, directory, zero_loss):
+    """The primary is killed, its replica promoted, and the address moved.
+
+    With synchronous replication nothing is lost. Without, outcomes that were not replicated are run again,
+    and only those.
+    """
+    primary = postgres.cluster
+    standby = primary.standby(directory / "standby")
+    try:
+        if zero_loss:
+            primary.set(synchronous_commit="remote_apply", synchronous_standby_names="*")
+        workers = postgres.start_many(2, database=postgres.proxied)
+        postgres.use(postgres.proxied)
+        jobs = postgres.enqueue_many(write, [{"ms": 2}] * 1200)
+        postgres.wait_progress(400, timeout=60)
+        finished = postgres.ledger.count("finished")
+
+        def fail_over():
+            primary.stop("immediate")
+            standby.set_next(synchronous_standby_names="")
+            standby.promote()
+            postgres.proxy.retarget(standby.directory)
+
+        postgres.away(fail_over)
+        postgres.move_to(standby)
+        postgres.wait_progress(finished + 1, timeout=20)
+        postgres.wait_ended(60)
+        assert all(worker.alive for worker in workers)
+        runs = [event.job for event in postgres.ledger.events("started")]
+        again = len(runs) - len(set(runs))
+        print(f"{again} runs of jobs whose outcome was not replicated")
+        if zero_loss:
+            postgres.finish()
+            postgres.check_rows()
+        else:
+            # What the old primary acknowledged and did not replicate never happened for the new one.
+            until(lambda: set(jobs) <= set(postgres.written()), "every job's row")
+            for worker in workers:
+                worker.stop()
+    finally:
+        standby.remove()

@@ -1,0 +1,235 @@
+"""Jobs that note in the ledger when they start and when they finish.
+
+What they note and what they leave in the database is what the invariants are checked against.
+"""
+# ruff: noqa: ASYNC240, ASYNC110, ASYNC251  # they talk to another process by files, and misbehave on purpose
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from django.db import IntegrityError, connection, transaction
+
+import soniq
+from soniq_django.models import Job
+from tests.faults.harness.ledger import note
+from tests.faults.work.models import Row
+
+MANY = 50  # retries: a scenario may hit the same job again and again
+
+
+@soniq.job(name="faults.write", max_retries=MANY, retry_delay=0.1)
+def write(ctx: soniq.JobContext, ms: int = 0) -> None:
+    note(ctx, "started")
+    time.sleep(ms / 1000)
+    Row.objects.create(job=ctx.job_id, attempt=ctx.attempt)
+    note(ctx, "finished")
+
+
+@soniq.job(name="faults.awrite", max_retries=MANY)
+async def awrite(ctx: soniq.JobContext, ms: int = 0) -> None:
+    note(ctx, "started")
+    await asyncio.sleep(ms / 1000)
+    await Row.objects.acreate(job=ctx.job_id, attempt=ctx.attempt)
+    note(ctx, "finished")
+
+
+@soniq.job(name="faults.quick", max_retries=MANY)
+def quick(ctx: soniq.JobContext) -> None:
+    """Touches no database, so it cannot fail with it."""
+    note(ctx, "started")
+    note(ctx, "finished")
+
+
+@soniq.job(name="faults.hold", max_retries=0)
+def hold(ctx: soniq.JobContext, until: str) -> str:
+    """Runs until a file appears."""
+    note(ctx, "started")
+    while not Path(until).exists():
+        time.sleep(0.01)
+    note(ctx, "finished")
+    return f"by {ctx.worker_id}"
+
+
+@soniq.job(name="faults.hold_again", max_retries=MANY)
+def hold_again(ctx: soniq.JobContext, until: str) -> str:
+    """The same, and may be tried again."""
+    return hold(ctx, until)
+
+
+@soniq.job(name="faults.ahold", max_retries=0)
+async def ahold(ctx: soniq.JobContext, until: str) -> str:
+    note(ctx, "started")
+    while not Path(until).exists():
+        await asyncio.sleep(0.01)
+    note(ctx, "finished")
+    return f"by {ctx.worker_id}"
+
+
+@soniq.job(name="faults.swallow", max_retries=0)
+async def swallow(ctx: soniq.JobContext) -> None:
+    """Goes on for a minute, whoever cancels it."""
+    note(ctx, "started")
+    ends = time.monotonic() + 60
+    while time.monotonic() < ends:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(1)
+
+
+@soniq.job(name="faults.block_loop", max_retries=0)
+async def block_loop(ctx: soniq.JobContext, seconds: float) -> None:
+    """Keeps the event loop from turning."""
+    note(ctx, "started")
+    time.sleep(seconds)
+    note(ctx, "finished")
+
+
+@soniq.job(name="faults.poison", max_retries=MANY)
+def poison(ctx: soniq.JobContext) -> None:
+    """Takes its worker with it."""
+    note(ctx, "started")
+    os._exit(137)
+
+
+# -- misbehaviour that a worker has to survive
+
+
+@soniq.job(name="faults.leave_transaction_open", max_retries=0)
+def leave_transaction_open(ctx: soniq.JobContext) -> None:
+    note(ctx, "started")
+    transaction.set_autocommit(False)
+    Row.objects.create(job=ctx.job_id, attempt=-1)  # must not be committed by anybody
+    note(ctx, "finished")
+
+
+@soniq.job(name="faults.leave_transaction_aborted", max_retries=0)
+def leave_transaction_aborted(ctx: soniq.JobContext) -> None:
+    note(ctx, "started")
+    transaction.set_autocommit(False)
+    with contextlib.suppress(IntegrityError), connection.cursor() as cursor:
+        cursor.execute("INSERT INTO faults_work_row (job, attempt) VALUES (NULL, NULL)")
+    note(ctx, "finished")
+
+
+@soniq.job(name="faults.enter_atomic", max_retries=0)
+def enter_atomic(ctx: soniq.JobContext) -> None:
+    """Enters a block that it never leaves."""
+    note(ctx, "started")
+    transaction.atomic().__enter__()
+    Row.objects.create(job=ctx.job_id, attempt=-1)  # must not be committed by anybody
+    note(ctx, "finished")
+
+
+@soniq.job(name="faults.begin_in_sql", max_retries=0)
+def begin_in_sql(ctx: soniq.JobContext) -> None:
+    """Opens a transaction that Django knows nothing of."""
+    note(ctx, "started")
+    with connection.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute("INSERT INTO faults_work_row (job, attempt) VALUES (%s, -1)", [ctx.job_id])
+    note(ctx, "finished")
+
+
+@soniq.job(name="faults.close_connection", max_retries=0)
+def close_connection(ctx: soniq.JobContext) -> None:
+    """Closes it below Django, which still thinks that it is open."""
+    note(ctx, "started")
+    connection.ensure_connection()
+    connection.connection.close()
+    note(ctx, "finished")
+
+
+@soniq.job(name="faults.broken_on_commit", max_retries=0)
+def broken_on_commit(ctx: soniq.JobContext) -> None:
+    note(ctx, "started")
+    with transaction.atomic():
+        transaction.on_commit(lambda: 1 / 0)
+    note(ctx, "finished")
+
+
+@soniq.job(name="faults.delete_itself", max_retries=0)
+def delete_itself(ctx: soniq.JobContext) -> None:
+    note(ctx, "started")
+    Job.objects.filter(pk=ctx.job_id).delete()
+    note(ctx, "finished")
+
+
+@soniq.job(name="faults.large_result", max_retries=0)
+def large_result(ctx: soniq.JobContext) -> str:
+    note(ctx, "started")
+    note(ctx, "finished")
+    return "x" * 10_000_000
+
+
+class OwnBaseError(BaseException):
+    """Not an Exception."""
+
+
+EXITS = {
+    kind.__name__: kind
+    for kind in (SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError, OwnBaseError)
+}
+
+
+@soniq.job(name="faults.leave", max_retries=0)
+def leave(ctx: soniq.JobContext, how: str) -> None:
+    note(ctx, "started")
+    raise EXITS[how]("not an Exception")
+
+
+@soniq.job(name="faults.aleave", max_retries=0)
+async def aleave(ctx: soniq.JobContext, how: str) -> None:
+    note(ctx, "started")
+    raise EXITS[how]("not an Exception")
+
+
+@soniq.job(name="faults.start_thread", max_retries=0)
+def start_thread(ctx: soniq.JobContext) -> None:
+    """A daemon thread that outlives the job by a minute."""
+    note(ctx, "started")
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+    note(ctx, "finished")
+
+
+@soniq.job(name="faults.fork", max_retries=0)
+def fork(ctx: soniq.JobContext) -> None:
+    """A child that leaves as a program would: it must not take our connections with it."""
+    note(ctx, "started")
+    Row.objects.count()  # a connection that the child inherits
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    note(ctx, "finished")
+
+
+@soniq.job(name="faults.run_program", max_retries=0)
+def run_program(ctx: soniq.JobContext) -> None:
+    note(ctx, "started")
+    subprocess.run([sys.executable, "-c", "pass"], check=True)
+    note(ctx, "finished")
+
+
+@soniq.job(name="faults.spin", max_retries=MANY)
+def spin(ctx: soniq.JobContext, seconds: float) -> None:
+    """Holds the interpreter's lock for the whole time."""
+    note(ctx, "started")
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        sum(range(20_000_000))  # one call into C, during which no other thread runs
+    note(ctx, "finished")
+
+
+if pause := os.environ.get("FAULTS_PAUSE_BEFORE_JOBS"):
+
+    @soniq.before_job
+    def wait_before_job(job_name: str, job_id: str, attempt: int) -> None:
+        """Between the claim and the start of the job's own code."""
+        Path(pause).touch()
+        while Path(pause).exists():
+            time.sleep(0.01)
