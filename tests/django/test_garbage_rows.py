@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from django.db import connections
+from django.db import IntegrityError, connections
 
 from soniq.ids import uuid7
 from soniq_django.backend import DjangoBackend
@@ -22,8 +22,13 @@ def test_arguments_that_python_cannot_read_stop_no_claim(alias, text):
     """The job is given out, to be refused like all arguments that are no dict; the others go on."""
     backend = DjangoBackend(alias)
     bad, good = (Job.objects.using(alias).create(job_name="yard.noop") for _ in range(2))
-    with connections[alias].cursor() as cursor:
-        cursor.execute("UPDATE soniq_jobs SET args = %s WHERE id = %s", [text, _key(alias, bad.pk)])
+    try:
+        with connections[alias].cursor() as cursor:
+            cursor.execute("UPDATE soniq_jobs SET args = %s WHERE id = %s", [text, _key(alias, bad.pk)])
+    except IntegrityError as error:
+        if text is DEEP and connections[alias].vendor == "mysql":
+            pytest.skip(f"the database lets nobody write such a row: {error}")
+        raise
 
     claims = backend.claim(worker_id=str(uuid7()), limit=10)
 
