@@ -71,7 +71,7 @@ def test_a_terminated_listener_listens_again(postgres):
     worker = postgres.start(POLL_INTERVAL=60)
     listeners = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'soniq listener'"
     until(lambda: postgres.cluster.value(listeners) == 1, "the listener")
-    assert postgres.cluster.terminate("application_name = 'soniq listener'") == 1
+    assert postgres.cluster.terminate("application_name = 'soniq listener'") >= 1  # it may probe just now
     worker.wait_for_log("listening again in at most")
     until(lambda: postgres.cluster.value(listeners) == 1, "the listener being back")
 
@@ -118,17 +118,29 @@ def test_exhausted_connections_refuse_enqueues_and_delay_work(postgres):
             while True:
                 hog.enter_context(postgres.cluster.session("soniq"))
         until(
-            lambda: postgres.cluster.terminate("application_name <> 'test'") or hog_more(postgres, hog),
+            lambda: not postgres.cluster.terminate("application_name <> 'test'") and hog_more(postgres, hog),
             "full",
         )
-        with pytest.raises(BackendUnavailable, match="connection"):
-            postgres.enqueue(write)
+        until(lambda: refused(postgres) or hog_more(postgres, hog) is None, "an enqueue being refused")
         worker.wait_for_log("is away, trying again", times=2)
     postgres.outages.append((begun, time.time() + 5))
     jobs = postgres.enqueue_many(write, [{}] * 10)
     postgres.wait_progress(len(jobs), timeout=BACK_WITHIN)
     assert worker.alive
     postgres.finish()
+
+
+def refused(world):
+    """Whether an enqueue finds no connection; one that a worker gave up just now would do."""
+    from django.db import connections
+
+    try:
+        world.enqueue(write)
+    except BackendUnavailable as error:
+        return "connection" in str(error)
+    finally:
+        connections["faults"].close()
+    return False
 
 
 def hog_more(world, hog):
