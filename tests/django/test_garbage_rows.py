@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from django.db import IntegrityError, connections
 
@@ -33,10 +35,21 @@ def test_arguments_that_python_cannot_read_stop_no_claim(alias, text):
     claims = backend.claim(worker_id=str(uuid7()), limit=10)
 
     assert sorted(claim.job_id for claim in claims) == sorted([str(bad.pk), str(good.pk)])
-    assert all(isinstance(claim.args, dict) == (claim.job_id == str(good.pk)) for claim in claims)
+    given = {claim.job_id: claim.args for claim in claims}
+    assert given[str(good.pk)] == {}
+    assert isinstance(given[str(bad.pk)], dict) == _is_readable(text)
     found = backend.get_job(str(bad.pk))
     assert found is not None
-    assert isinstance(found.args, str)
+    assert isinstance(found.args, dict) == _is_readable(text)
+
+
+def _is_readable(text):
+    """How deep Python reads JSON differs from release to release."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _key(alias, pk):
