@@ -286,7 +286,8 @@ class _Asked:
 
     @property
     def _parameters(self) -> dict[str, Any]:
-        queues = None if self.queues is None else list(self.queues)
+        # Each once: of a queue that is named twice, the same rows would be found twice.
+        queues = None if self.queues is None else list(dict.fromkeys(self.queues))
         return {
             "worker": self.worker_id,
             "limit": self.limit,

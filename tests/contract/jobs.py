@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
 from soniq import transitions
-from soniq.jobs import Claim, DeadLetterReason
+from soniq.jobs import Claim, WorkerInfo
 from soniq.transitions import Change
 from tests.contract import choices
 from tests.contract.base import WORKERS, Steps
-from tests.contract.choices import DAY, FAR
+from tests.contract.choices import DAY, FAR, INSTANTS
 from tests.contract.model import ModelClaim
+from tests.contract.saying import FRONT, PLAIN, ROUTINE, UNKNOWN, change_of, due_again, put_off, twisted
 from tests.contract.stores import Store
 
-UNKNOWN = ("00000000-0000-4000-8000-000000000000", "no-id-at-all")
 claims = st.fixed_dictionaries(
     {
         "worker_id": st.sampled_from(WORKERS),
@@ -34,35 +34,22 @@ saying = st.lists(st.tuples(which_claim, choices.outcomes, choices.twists), min_
 Said: TypeAlias = list[tuple[ModelClaim, dict[str, Claim], Any, str | None]]
 
 
-PLAIN: dict[str, Any] = {
-    "name": "mail",
-    "args": {},
-    "queue": "default",
-    "priority": 100,
-    "max_attempts": 3,
-    "args_hash": None,
-    "dedup_key": None,
-    "unique_key": None,
-    "producer": "",
-    "when": ("now", 0.0),
-}
-# What a worker says of its claims when nothing else was drawn.
-ROUTINE: list[Any] = [
-    ("fail", "broken", 0.0),
-    ("succeed", '{"sent": 1}', 0.0, None),
-    ("rescue", 3),
-    ("interrupt",),
-    ("snooze", 0.0, None),
-    ("bury", "timeout", "late"),
-    ("succeed", None, None, "a note"),
-]
-
-
 class Jobs(Steps):
     @initialize(options=st.lists(choices.new_jobs, min_size=3, max_size=6))
     def begin(self, options: list[dict[str, Any]]) -> None:
         self._round = 0
+        for worker in WORKERS[:2]:
+            self.ask(
+                lambda store: store.backend.register(
+                    WorkerInfo(id=worker, hostname="host", pid=1, concurrency=2)  # noqa: B023  # called at once
+                )
+            )
+            self.model.register(worker, ("host", 1, 2, None), self.now)
         self._enqueue(options)
+        for error in ("first", "second"):
+            self._enqueue([{**PLAIN, "priority": 0, "when": ("instant", INSTANTS[0])}])
+            self.claim(FRONT)
+            self.apply([(0, ("bury", "timeout", error), None)])
 
     @rule()
     def a_worker_goes_on(self) -> None:
@@ -71,9 +58,7 @@ class Jobs(Steps):
             self._round += 1
             self.apply([(0, ROUTINE[self._round % len(ROUTINE)], None)])
         elif any(job.due.low <= self.now.low for job in self.model.queued(None, None)):
-            self.claim(
-                {"worker_id": WORKERS[0], "limit": 2, "queues": None, "names": None, "skip_own": False}
-            )
+            self.claim({**FRONT, "limit": 2})
         else:
             self._enqueue([PLAIN, {**PLAIN, "unique_key": "k1", "priority": 0}])
 
@@ -133,7 +118,7 @@ class Jobs(Steps):
 
     @rule(worker=st.sampled_from(WORKERS))
     def claim_all(self, worker: str) -> None:
-        self.claim({"worker_id": worker, "limit": 100, "queues": None, "names": None, "skip_own": False})
+        self.claim({**FRONT, "worker_id": worker, "limit": 100})
 
     @precondition(lambda self: self.given)
     @rule(saying=saying)
@@ -153,13 +138,21 @@ class Jobs(Steps):
         self.check_claims({name: one[1] for name, one in answers.items()}, asked)
 
     @precondition(lambda self: self.given)
-    @rule(outcome=choices.outcomes, which=st.integers(0, 40))
+    @rule(
+        outcome=choices.outcomes, which=st.integers(0, 2), twist=st.sampled_from(["worker", "attempt", "job"])
+    )
+    def say_something_wrong(self, outcome: Any, which: int, twist: str) -> None:
+        """Of a claim that holds, but in the name of another worker, of another attempt, of another job."""
+        self.apply([(which, outcome, twist)])
+
+    @precondition(lambda self: self.given)
+    @rule(outcome=choices.outcomes, which=st.integers(0, 2))
     def say_something_late(self, outcome: Any, which: int) -> None:
         """Of a claim whose job runs again, in the hands of the same worker if there is one."""
         late = [one for one in self.given if not self.model.holds(one[0])]
         late.sort(key=lambda one: self.model.holds(replace(one[0], attempt=one[0].attempt + 1)))
         if late:
-            claim, told = late[-1 - which % min(3, len(late))]
+            claim, told = late[-1 - which % len(late)]
             said: Said = [(claim, told, outcome, None)]
             changes = self._changes(said)
             answers = self.ask(lambda store: store.backend.apply(changes[store.name]))
@@ -256,46 +249,3 @@ class Jobs(Steps):
                 meant = replace(claim, job=replace(claim.job, id=UNKNOWN[0]))
             answers.append(getattr(self.model, verb)(meant, self.now, *details))
         return answers
-
-
-def due_again(outcome: Any) -> float | None:
-    """Seconds until a job with this outcome may be due again; None = never."""
-    verb, *details = outcome
-    return {
-        "fail": lambda: details[1],
-        "snooze": lambda: details[0],
-        "interrupt": float,
-        "rescue": float,
-    }.get(verb, lambda: None)()
-
-
-def put_off(outcome: Any, seconds: float) -> Any:
-    """The same outcome, but the job is due again after ``seconds``, if it is at all."""
-    if outcome[0] == "fail" and outcome[2] is not None:
-        return ("fail", outcome[1], seconds)
-    return ("snooze", seconds, outcome[2]) if outcome[0] == "snooze" else outcome
-
-
-def twisted(claim: Claim, twist: str | None) -> Claim:
-    if twist == "worker":
-        return claim._replace(worker_id=UNKNOWN[0])
-    if twist == "attempt":
-        return claim._replace(attempt=claim.attempt + 1)
-    if twist == "job":
-        return claim._replace(job_id=UNKNOWN[0])
-    return claim
-
-
-def change_of(claim: Claim, outcome: Any) -> Change:
-    verb, *details = outcome
-    if verb == "succeed":
-        return transitions.succeed(claim, result_json=details[0], ttl=details[1], error=details[2])
-    if verb == "fail":
-        return transitions.fail(claim, error=details[0], delay=details[1])
-    if verb == "snooze":
-        return transitions.snooze(claim, seconds=details[0], reason=details[1])
-    if verb == "rescue":
-        return transitions.rescue(claim, max_crashes=details[0])
-    if verb == "bury":
-        return transitions.bury(claim, reason=DeadLetterReason(details[0]), error=details[1])
-    return transitions.interrupt(claim)

@@ -15,8 +15,8 @@ from tests.contract import choices
 from tests.contract.base import WORKERS, Steps, orphan_of
 from tests.contract.choices import DAY, JUMP
 from tests.contract.compared import SLACK, check_claim, check_job
-from tests.contract.jobs import UNKNOWN
 from tests.contract.model import STATUSES
+from tests.contract.saying import UNKNOWN
 from tests.contract.stores import Store
 
 pages = st.none() | st.tuples(st.integers(0, 3), st.integers(0, 3))  # limit and offset

@@ -127,6 +127,14 @@ class ClaimConformance(Conformance):
 
         assert sorted(claim.queue for claim in claims) == ["a", "a", "c"]
 
+    def test_a_queue_that_is_named_twice_counts_once(self, backend: StorageBackend) -> None:
+        """The limit is filled with different jobs."""
+        backend.enqueue([new_job(queue=queue) for queue in ("a", "a", "b")])
+        claims = backend.claim(worker_id=new_worker(backend), limit=2, queues=["a", "b", "a"])
+
+        assert len(claims) == 2
+        assert backend.count_due(queues=["a", "b", "a"]) == 1
+
     def test_only_the_given_names_are_claimed(self, backend: StorageBackend) -> None:
         """Jobs of unknown names stay queued for workers that know them."""
         backend.enqueue([new_job(job_name=name) for name in ("x", "y", "z")])
