@@ -53,6 +53,12 @@ END;
 """
 
 
+HISTORY = """
+SELECT at, job, old, new, worker, attempts, attempts_before, crashes, crashes_before
+FROM faults_history ORDER BY n
+"""
+
+
 @dataclass(slots=True)
 class Claim:
     """One claim of a job, from the database's point of view."""
@@ -67,7 +73,7 @@ class Claim:
 def claims_by_job(rows: list[tuple[Any, ...]]) -> dict[str, list[Claim]]:
     """The claims of each job, in order.
 
-    :param rows: (at, job, old, new, worker, attempts, attempts_before, crashes, crashes_before), in order
+    :param rows: the answer to ``HISTORY``
     """
     jobs: dict[str, list[Claim]] = {}
     for at, job, old, new, worker, attempts, attempts_before, crashes, crashes_before in rows:

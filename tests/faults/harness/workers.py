@@ -43,6 +43,7 @@ class WorkerProcess:
                     "FAULTS_SETTINGS": json.dumps({"database": database, "soniq": soniq}),
                     "PYTHONPATH": str(ROOT),
                     "SONIQ_SUPERVISED": "1",
+                    "PYTHONFAULTHANDLER": "1",
                     VARIABLE: str(ledger),
                     **(environment or {}),
                 },
@@ -114,13 +115,15 @@ class WorkerProcess:
         return time.monotonic() - begun
 
     def wait(self, timeout: float = PATIENCE) -> int:
-        """Wait for its end; its exit code."""
-        until(
-            lambda: not self.alive,
-            lambda: f"worker {self.pid} ending; it said:\n{self.log[-6000:]}",
-            timeout,
-        )
+        """Wait for its end; its exit code. One that hangs says where."""
+        until(lambda: not self.alive, self._hung, timeout)
         return self.process.returncode
+
+    def _hung(self) -> str:
+        said = self.log
+        self.process.send_signal(signal.SIGABRT)  # to Python's faulthandler, which dumps all stacks
+        self.process.wait(PATIENCE)
+        return f"worker {self.pid} ending; it said:\n{said[-3000:]}\nand did:\n{self.log[len(said) :][:6000]}"
 
     def close(self) -> None:
         """Whatever state it is in: gone."""

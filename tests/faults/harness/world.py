@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from soniq import Soniq
 from soniq.task import Task
 from soniq_django.backend import DjangoBackend
 from soniq_django.connections import DjangoEnvironment
-from soniq_django.models import DeadLetterJob, Job, Worker
+from soniq_django.models import Job, Worker
 from tests.faults.harness import invariants
 from tests.faults.harness.cluster import Cluster
-from tests.faults.harness.history import claims_by_job
+from tests.faults.harness.evidence import gather
 from tests.faults.harness.ledger import Ledger
 from tests.faults.harness.proxy import Proxy
 from tests.faults.harness.waiting import PATIENCE, until
@@ -77,6 +78,11 @@ class World:
         self.use(cluster.database())
 
     # -- its parts
+
+    @property
+    def connection(self) -> BaseDatabaseWrapper:
+        """The test's own."""
+        return connections[ALIAS]
 
     @property
     def cluster(self) -> Cluster:
@@ -240,41 +246,10 @@ class World:
                 worker.thaw()
                 worker.stop()
         try:
-            invariants.check(self.facts(None if dead is None else set(dead)))
+            invariants.check(gather(self, None if dead is None else set(dead)))
         except AssertionError as error:
             error.add_note(self.describe())
             raise
-
-    def facts(self, expected_dead: set[str] | None) -> invariants.Facts:
-        """What the invariants are checked against."""
-        jobs = list(self.rows(Job).values_list("pk", "status", "worker_id", "attempts", "max_attempts"))
-        letters = list(self.rows(DeadLetterJob).values_list("pk", "dead_letter_reason", "max_attempts"))
-        with connections[ALIAS].cursor() as cursor:
-            cursor.execute(
-                "SELECT at, job, old, new, worker, attempts, attempts_before, crashes, crashes_before"
-                " FROM faults_history ORDER BY n"
-            )
-            history = claims_by_job(cursor.fetchall())
-        return invariants.Facts(
-            enqueued=self.enqueued,
-            done={str(row[0]): (str(row[2]), row[3]) for row in jobs if row[1] == "done"},
-            cancelled={str(row[0]) for row in jobs if row[1] == "cancelled"},
-            dead={str(row[0]): row[1] for row in letters},
-            unfinished={str(row[0]): row[1] for row in jobs if row[1] in ("queued", "processing")},
-            claims=history,
-            events=self.ledger.events(),
-            max_attempts={
-                **{str(row[0]): row[4] for row in jobs},
-                **{str(row[0]): row[2] for row in letters},
-            },
-            unable={worker.id for worker in self.workers if worker.unable and worker.introduced},
-            outages=self.outages,
-            workers_left={str(pk) for pk in self.rows(Worker).values_list("pk", flat=True)},
-            sessions=self._sessions_left(),
-            processes=[worker.pid for worker in self.workers if worker.alive],
-            expected_dead=expected_dead,
-            gone=self.gone,
-        )
 
     def written(self) -> dict[str, int]:
         """How many rows each job left in the database."""
@@ -295,23 +270,15 @@ class World:
         assert not doubled, f"{len(doubled)} jobs left more rows than they had runs: {doubled[:5]}"
 
     def sessions(self) -> str:
-        """What the program under test has open in the database, and what it does there."""
+        """What the program under test has open in the server, and what it does there."""
+        if self._cluster is None:
+            return ""
         query = (
             "SELECT string_agg(concat_ws(' ', state, wait_event, application_name, left(query, 60)), '; ')"
             " FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name <> 'test'"
             " AND datname = current_database()"
         )
         return self.cluster.value(query) or ""
-
-    def _sessions_left(self) -> list[str]:
-        if self._cluster is None:
-            return []
-        connections[ALIAS].close()
-        # A session ends a moment after the process that held it.
-        deadline = time.monotonic() + 5
-        while (left := self.sessions()) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        return [left] if left else []
 
     def close(self) -> None:
         """Kill what still runs, and forget the database."""
