@@ -34,7 +34,7 @@ class Command(BaseCommand):
         "Exit code 0: all is well; 1: something was found; 2: it could not be checked."
     )
     # Django's own checks open the database, too, and what they meet there would be no exit code 2.
-    requires_system_checks: list[str] = []  # as BaseCommand declares it
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""
