@@ -30,6 +30,8 @@ import psycopg
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from soniq_django.silence import limit_silence
+
 CHANNEL = "soniq_jobs"
 PROBE_EVERY = 30.0  # seconds
 PROBE_TIMEOUT = 5.0
@@ -232,13 +234,11 @@ class Listener:
 
 
 def _listening_parameters(alias: str) -> dict[str, Any]:
-    """How to connect: as Django does, without what is for Django's own cursors; with keepalives."""
+    """How to connect: as Django does, without what is for Django's own cursors; noticing a silent end."""
     parameters = connections[alias].get_connection_params()
     for key in ("cursor_factory", "context", "prepare_threshold", "autocommit"):
         parameters.pop(key, None)
-    parameters.setdefault("keepalives_idle", 10)
-    parameters.setdefault("keepalives_interval", 5)
-    parameters.setdefault("keepalives_count", 3)
+    limit_silence(parameters)
     parameters.setdefault("application_name", "soniq listener")
     return parameters
 
