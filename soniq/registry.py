@@ -35,7 +35,7 @@ class Registry:
         self._parent = parent
         self._tasks: dict[str, Task[..., Any]] = {}
         self._own_hooks = Hooks()
-        self.contexts = Contexts(None if parent is None else parent.contexts)
+        self.contexts: Contexts = Contexts(None if parent is None else parent.contexts)
 
     @overload
     def job(self, fn: Callable[P, R], /) -> Task[P, R]: ...

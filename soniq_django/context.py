@@ -38,8 +38,9 @@ def untouched(local: Local) -> Callable[[], bool]:
     return lambda: data.get(None) is None
 
 
-_no_language = untouched(trans_real._active)  # noqa: SLF001  # what is active is nowhere else to be seen
-_no_zone = untouched(timezone._active)  # noqa: SLF001  # as above
+# What is active is nowhere else to be seen.
+_no_language = untouched(trans_real._active)  # type: ignore[attr-defined]  # noqa: SLF001  # see above
+_no_zone = untouched(timezone._active)  # type: ignore[attr-defined]  # noqa: SLF001  # see above
 
 
 def active_language() -> str | None:
