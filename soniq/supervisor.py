@@ -182,7 +182,7 @@ class Supervisor:
                 child.process.send_signal(signal.SIGTERM)
 
     def _hurry(self) -> None:
-        """Tell children that are replaced, and whose jobs go on, to give them back; kill those that do not."""
+        """Tell children that are to be replaced to give back what still runs; at last, kill them."""
         now = self._clock()
         for child in self._children:
             if child.process is None or child.hurry_at > now:

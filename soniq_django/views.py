@@ -22,7 +22,7 @@ UNAVAILABLE = 503
 @transaction.non_atomic_requests
 @require_safe
 def health(
-    request: HttpRequest,
+    request: HttpRequest,  # noqa: ARG001  # every view has it
     *,
     max_age: float | None = MAX_AGE,
     workers: int = 1,

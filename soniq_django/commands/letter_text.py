@@ -41,7 +41,7 @@ def list_of(
             letter.dead_letter_reason.value,
             f"{letter.attempts} of {letter.max_attempts}",
             _age(letter.moved_to_dead_letter_at, now),
-            str(letter.resurrection_count or ""),
+            str(letter.resurrection_count),
             headline(letter.last_error, redactor),
         ]
         for letter in letters

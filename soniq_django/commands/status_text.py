@@ -99,12 +99,11 @@ def _with_jobs(lines: list[str], workers: Iterable[WorkerStatus]) -> list[str]:
 
 
 def _running(worker: WorkerStatus) -> str:
-    """Such as "shop.jobs.send_receipt (12 s), 2 × shop.jobs.resize_picture (3 s)"; longest running first."""
+    """Such as "shop.jobs.send_receipt (12 s), 2 x shop.jobs.resize_picture (3 s)"; longest running first."""
     names = Counter(job.job_name for job in worker.jobs)
     longest = {job.job_name: job.seconds for job in reversed(worker.jobs)}
     told = [
-        f"{f'{count} × ' if count > 1 else ''}{name}{_for(longest[name])}"  # noqa: RUF001  # it is a times sign
-        for name, count in names.items()
+        f"{f'{count} x ' if count > 1 else ''}{name}{_for(longest[name])}" for name, count in names.items()
     ]
     more = len(told) - MOST_NAMES
     return ", ".join([*told[:MOST_NAMES], *([f"{more} more"] if more > 0 else [])])
@@ -124,7 +123,7 @@ def _summary(status: Status, style: Style, width: int | None) -> list[str]:
     told = f"{letters.total}: {reasons}" if reasons else "none"
     lines.append(("Dead letters", told, style.WARNING if reasons else None))
     if status.orphans.value:
-        told = f"{status.orphans} in processing, their worker is gone; the next sweep of a worker rescues them"
+        told = f"{status.orphans} in processing, their worker is gone; the next sweep rescues them"
         lines.append(("Orphaned", told, style.WARNING))
     for unknown in status.unknown:
         told = f"{visible_line(unknown.job_name)}: {counted(unknown.count, 'due job')}, the first for "

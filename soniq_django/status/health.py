@@ -1,4 +1,4 @@
-"""Whether the queue is healthy: is somebody there, and is the work done in time?"""
+"""Whether the queue is healthy: somebody is there, and the work is done in time."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ class Health:
     def __str__(self) -> str:
         if self.problems:
             return f"{self.state}: {'; '.join(problem.text for problem in self.problems)}"
-        waits = "nothing is due" if self.oldest is None else f"the oldest due job waits for {rough(self.oldest)}"
+        waits = (
+            "nothing is due" if self.oldest is None else f"the oldest due job waits for {rough(self.oldest)}"
+        )
         return f"healthy: {_workers(self.workers)} live, {waits}"
 
 

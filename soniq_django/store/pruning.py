@@ -23,9 +23,7 @@ def expired(tables: Tables, statuses: Collection[str] = FINISHED) -> QuerySet[Jo
     return tables.jobs.filter(expires_at__lte=DatabaseNow(), status__in=statuses)
 
 
-def finished_before(
-    tables: Tables, seconds: float, statuses: Collection[str] = FINISHED
-) -> QuerySet[Job]:
+def finished_before(tables: Tables, seconds: float, statuses: Collection[str] = FINISHED) -> QuerySet[Job]:
     """Jobs that finished at least so many seconds ago."""
     return tables.jobs.filter(finished_at__lte=from_now(-seconds), status__in=statuses)
 

@@ -71,7 +71,8 @@ class Command(SoniqCommand):
 
     def perform(self, options: dict[str, Any]) -> None:
         """Enqueue, and print the id."""
-        producer = current_app().producer if options["database"] is None else place(options["database"]).producer
+        database = options["database"]
+        producer = current_app().producer if database is None else place(database).producer
         arguments = json_object("--args", options["arguments"])
         before = uuid7_text()
         job_id = producer.enqueue(

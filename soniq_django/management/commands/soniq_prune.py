@@ -48,7 +48,7 @@ class Command(SoniqCommand):
             "--older-than",
             type=days,
             metavar="DAYS",
-            help="remove jobs that finished so long ago, instead of those past their time; days, or 12h, 90min",
+            help="remove jobs that finished so long ago, instead of those past their time; or 12h, 90min",
         )
         parser.add_argument(
             "--status",
