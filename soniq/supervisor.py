@@ -14,12 +14,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 logger = logging.getLogger("soniq.supervisor")
 
 SUPERVISED = "SONIQ_SUPERVISED"  # set in the environment of a child
+PATIENCE = "SONIQ_PATIENCE"  # ... seconds that its jobs have once the supervisor is gone; unset = as ever
 LONGEST_BACKOFF = 15.0
 HEALTHY_AFTER = 10.0  # seconds that a child must have lived to be started anew without a pause
 PASSED_ON = (signal.SIGTERM, signal.SIGINT)
@@ -226,7 +227,10 @@ class Supervisor:
 
 
 def stop_with_supervisor(stop: Callable[[], object], environment: Mapping[str, str] = os.environ) -> None:
-    """In a supervised child: call ``stop`` when the supervisor is gone. Elsewhere: nothing."""
+    """In a supervised child: call ``stop`` when the supervisor is gone. Elsewhere: nothing.
+
+    With :data:`PATIENCE` in the environment, ``stop`` is called again after so many seconds.
+    """
     if SUPERVISED not in environment:
         return
 
@@ -235,5 +239,9 @@ def stop_with_supervisor(stop: Callable[[], object], environment: Mapping[str, s
         while os.read(0, 1024):
             pass
         stop()
+        if PATIENCE in environment:
+            time.sleep(float(environment[PATIENCE]))
+            with suppress(RuntimeError):  # it has stopped already
+                stop()
 
     threading.Thread(target=watch, name="soniq-supervised", daemon=True).start()

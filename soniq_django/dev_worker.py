@@ -17,7 +17,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import autoreload
 
-from soniq.supervisor import KILL_AFTER, RELOAD_PATIENCE, SUPERVISED
+from soniq.supervisor import KILL_AFTER, PATIENCE, RELOAD_PATIENCE, SUPERVISED
 
 logger = logging.getLogger("soniq.supervisor")
 
@@ -41,6 +41,7 @@ class DevWorker:
                 "DJANGO_SETTINGS_MODULE": settings.SETTINGS_MODULE,
                 "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
                 SUPERVISED: "1",
+                PATIENCE: str(RELOAD_PATIENCE),
             },
             start_new_session=True,  # Ctrl-C reaches it through us, once
         )
@@ -48,18 +49,17 @@ class DevWorker:
         logger.info("runserver started a worker beside itself, since SONIQ['DEV_WORKER'] is True")
 
     def stop(self) -> None:
-        """Let jobs finish for a moment, then have them given back; return when the worker is gone."""
+        """Let jobs finish for a moment, then have them given back; return when the worker is gone.
+
+        Upon Ctrl-C, Django kills this process before that. The worker does its part all the same.
+        """
         process, self._process = self._process, None
         if process is None:
             return
         if process.stdin is not None:
             process.stdin.close()  # it notices, and stops
         try:
-            process.wait(RELOAD_PATIENCE)
-        except subprocess.TimeoutExpired:
-            process.terminate()  # told a second time, it does not wait for jobs any more
-        try:
-            process.wait(KILL_AFTER)
+            process.wait(RELOAD_PATIENCE + KILL_AFTER)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -257,7 +257,7 @@ def test_more_than_a_handful_needs_yes_in_a_pipe(command, letter, alias: str, ar
 
 @pytest.mark.parametrize("alias", SQLITE)
 @pytest.mark.parametrize(("answer", "gone"), [("y", True), ("n", False), ("", False)])
-def test_a_person_is_asked(command, letter, alias: str, monkeypatch, answer: str, gone: bool) -> None:
+def test_a_person_is_asked(command, letter, alias: str, monkeypatch, *, answer: str, gone: bool) -> None:
     made = {letter() for _ in range(6)}
     asked = Terminal()
     monkeypatch.setattr(sys, "stdout", asked)

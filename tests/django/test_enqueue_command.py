@@ -91,12 +91,12 @@ def test_arguments_come_from_the_standard_input(app: Soniq, monkeypatch) -> None
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (["shop.send_recipe"], "no job named 'shop.send_recipe' is registered; did you mean 'shop.send_receipt'?"),
+        (["shop.send_recipe"], "no job named 'shop.send_recipe' is registered; did you mean"),
         (["shop.send_receipt"], "missing a required argument: 'order_id'"),
         (["shop.send_receipt", "--args", '{"order": 1}'], "shop.send_receipt(order_id: int)"),
         (["shop.send_receipt", "--args", "[1]"], "--args is a list: give an object of keyword arguments"),
-        (["shop.send_receipt", "--args", '{"order_id": 1', "--queue", "x"], "column 15\n  {\"order_id\": 1\n"),
-        (["shop.send_receipt", "--args", '{"a": 1,\n "b" 2}'], "line 2, column 6\n   \"b\" 2}\n       ^"),
+        (["shop.send_receipt", "--args", '{"order_id": 1', "--unique"], 'column 15\n  {"order_id": 1\n'),
+        (["shop.send_receipt", "--args", '{"a": 1,\n "b" 2}'], 'line 2, column 6\n   "b" 2}\n       ^'),
         (["shop.send_receipt", "--args", ""], "give an object such as {}"),
         (["shop.send_receipt", "--args", '{"order_id": 1}', "--priority", "-1"], "priority is -1"),
         (["shop.send_receipt", "--args", '{"order_id": 1}', "--queue", "a b"], "'a b' is no queue name"),

@@ -18,7 +18,7 @@ from soniq import BackendUnavailable, ConfigurationError, Soniq
 from soniq.execution import Outcome
 from soniq.recycling import Recycling
 from soniq.settings import check_queues
-from soniq.supervisor import RELOAD_PATIENCE, SUPERVISED, Supervisor, stop_with_supervisor
+from soniq.supervisor import PATIENCE, RELOAD_PATIENCE, SUPERVISED, Supervisor, stop_with_supervisor
 from soniq.worker import Worker
 from soniq_django.commands.base import WithExamples
 from soniq_django.conf import current_app, read_settings
@@ -110,6 +110,8 @@ class Command(WithExamples):
         if (processes > 1 or options["reload"]) and SUPERVISED not in os.environ:
             _checked_worker(app, options)
             command, environment = child_command(options)
+            if options["reload"]:
+                environment[PATIENCE] = str(RELOAD_PATIENCE)
             supervisor = Supervisor(
                 command,
                 processes,
