@@ -157,9 +157,7 @@ def serve(plot: Plot, *arguments: str) -> tuple[Running, str]:
 
 
 @pytest.mark.slow
-def test_runserver_brings_a_worker_that_reloads_and_ends_with_it(
-    app: Soniq, tmp_path: Path, crop_of
-) -> None:
+def test_runserver_brings_a_worker_that_reloads_and_ends_with_it(app: Soniq, tmp_path: Path, crop_of) -> None:
     plot = Plot(tmp_path, DEV_WORKER=True, SHUTDOWN_TIMEOUT=600)
     started = tmp_path / "started"
     server, url = serve(plot)

@@ -12,11 +12,14 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from soniq import BackendError, BackendNotReady, Soniq
+from soniq import BackendError, BackendNotReady
+from soniq.backend import StorageBackend
 from soniq.check import Finding, Report, check_jobs
 from soniq.durations import rough
+from soniq.registry import Registry
 from soniq_django.commands.base import IMPOSSIBLE, WithExamples
-from soniq_django.commands.options import add_json
+from soniq_django.commands.options import add_database, add_json
+from soniq_django.commands.places import place
 from soniq_django.commands.tables import counted
 from soniq_django.conf import current_app
 from soniq_django.progress import progress_bar
@@ -44,6 +47,7 @@ class Command(WithExamples):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""
         add_json(parser, "the report as one JSON object")
+        add_database(parser)
         parser.add_argument(
             "--sample",
             type=int,
@@ -58,7 +62,9 @@ class Command(WithExamples):
         if sample is not None and sample < 0:
             raise CommandError(f"--sample is {sample}: give 0 or more", returncode=IMPOSSIBLE)
         try:
-            report = self._checked(current_app(), sample, shown=options["verbosity"] > 0)
+            app, database = current_app(), options["database"]
+            backend = app.backend if database is None else place(database).backend
+            report = self._checked(backend, app.registry, sample, shown=options["verbosity"] > 0)
         except BackendNotReady as error:
             self._not_ready(error, as_json=options["json"])
             sys.exit(FOUND)
@@ -72,16 +78,18 @@ class Command(WithExamples):
         if report.findings:
             sys.exit(FOUND)
 
-    def _checked(self, app: Soniq, sample: int | None, *, shown: bool) -> Report:
+    def _checked(
+        self, backend: StorageBackend, registry: Registry, sample: int | None, *, shown: bool
+    ) -> Report:
         """The report; on a terminal with a progress bar while it takes its time."""
-        app.backend.check_ready()
+        backend.check_ready()
         with progress_bar(unit="job", shown=shown) as bar:
 
             def progress(done: int, total: int) -> None:
                 bar.total = total
                 bar.update(done - bar.n)
 
-            return check_jobs(app.backend, app.registry, sample=sample, progress=progress)
+            return check_jobs(backend, registry, sample=sample, progress=progress)
 
     def _not_ready(self, error: BackendNotReady, *, as_json: bool) -> None:
         if as_json:
