@@ -46,7 +46,7 @@ def _queues(status: Status, style: Style, width: int | None) -> list[str]:
         Column("PROCESSING", right=True),
         Column("OLDEST DUE", right=True),
     ]
-    rows = []
+    rows: list[list[str | Cell]] = []
     for queue in status.queues:
         late = queue.oldest is not None and queue.oldest > LATE
         oldest = NOTHING if queue.oldest is None else rough(queue.oldest)
@@ -72,7 +72,7 @@ def _workers(status: Status, style: Style, width: int | None, verbosity: int) ->
         Column("QUEUES"),
         Column("RUNS"),
     ]
-    rows = []
+    rows: list[list[str | Cell]] = []
     for worker in status.workers:
         paint: Paint = style.SUCCESS if worker.live else style.ERROR
         rows.append(
@@ -117,7 +117,7 @@ def _summary(status: Status, style: Style, width: int | None) -> list[str]:
     through = status.throughput
     done = "not counted" if through.done is None else f"{through.done} done"
     label = f"Last {rough(through.seconds)}"
-    lines = [(label, f"{done}, {through.dead} gave up", None)]
+    lines: list[tuple[str, str, Paint | None]] = [(label, f"{done}, {through.dead} gave up", None)]
     letters = status.dead_letters
     reasons = ", ".join(f"{visible_line(name)} {count:,}" for name, count in letters.by_reason.items())
     told = f"{letters.total}: {reasons}" if reasons else "none"

@@ -74,7 +74,8 @@ class Command(SoniqCommand):
 
     def perform(self, options: dict[str, Any]) -> None:
         """Find out, say it, and leave with its exit code."""
-        health = examine(*self._where(options), asked(options))
+        where = place(options["database"])
+        health = examine(where.backend, where.settings, asked(options))
         if options["json"]:
             self.stdout.write(json.dumps({"state": health.state, **asdict(health)}, indent=2))
         elif health.problems or options["verbosity"] > 0:
@@ -82,10 +83,6 @@ class Command(SoniqCommand):
         self.stdout.flush()
         if code := EXIT_CODES[health.state]:
             sys.exit(code)
-
-    def _where(self, options: dict[str, Any]) -> Any:
-        where = place(options["database"])
-        return where.backend, where.settings
 
     def _tell(self, health: Health) -> None:
         paint = self.paint.SUCCESS if not health.problems else self.paint.ERROR
