@@ -16,7 +16,7 @@ from soniq_django.functions import DatabaseNow
 from soniq_django.models import Job
 from soniq_django.status.records import Count
 
-CAP = 10_000  # jobs that are counted, of one queue and priority
+CAP = 10_000  # jobs that are counted of one queue, due and delayed ones each
 MOST_LEVELS = 300  # pairs of queue and priority that are looked at
 
 
@@ -54,8 +54,8 @@ def depths(jobs: QuerySet[Job]) -> tuple[dict[str, Depth], bool]:
         if number == MOST_LEVELS:
             return found, True
         depth = found.setdefault(level.queue, Depth(Count(), Count()))
-        depth.due += up_to_cap(level.jobs.filter(scheduled_at__lte=DatabaseNow()))
-        depth.delayed += up_to_cap(level.jobs.filter(scheduled_at__gt=DatabaseNow()))
+        depth.due = _more(depth.due, level.jobs.filter(scheduled_at__lte=DatabaseNow()))
+        depth.delayed = _more(depth.delayed, level.jobs.filter(scheduled_at__gt=DatabaseNow()))
         depth.oldest = _older(depth.oldest, _first_due(level))
     return found, False
 
@@ -70,10 +70,16 @@ def oldest_due(jobs: QuerySet[Job], queues: Collection[str] | None = None) -> La
     return oldest
 
 
-def up_to_cap(rows: QuerySet[Any], cap: int = CAP) -> Count:
-    """How many rows there are; counted no further than ``cap``."""
+def up_to_cap(rows: QuerySet[Any], cap: int | None = None) -> Count:
+    """How many rows there are; counted no further than ``cap`` (:data:`CAP`)."""
+    cap = CAP if cap is None else cap
     count = rows.order_by().values("pk")[: cap + 1].count()
     return Count(min(count, cap), capped=count > cap)
+
+
+def _more(counted: Count, rows: QuerySet[Any]) -> Count:
+    """What was counted, and these; no further than the cap of all together."""
+    return counted if counted.capped else counted + up_to_cap(rows, CAP - counted.value)
 
 
 def _levels(jobs: QuerySet[Job], queues: Collection[str] | None) -> Iterator[_Level]:

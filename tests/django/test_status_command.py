@@ -148,7 +148,7 @@ def test_due_jobs_without_code_here_are_named(app: Soniq, alias: str) -> None:
 
 def test_what_is_not_counted_to_its_end_says_so(app: Soniq, alias: str, monkeypatch) -> None:
     """The caps are lowered: ten thousand rows would prove no more."""
-    monkeypatch.setattr(depth.up_to_cap, "__defaults__", (2,))
+    monkeypatch.setattr(depth, "CAP", 2)
     monkeypatch.setattr(reading, "UNKNOWN_REACH", 2)
     monkeypatch.setattr(reading, "CAP", 1)
     monkeypatch.setattr(working, "REACH", 1)
