@@ -24,6 +24,7 @@ from soniq_django.commands.base import WithExamples
 from soniq_django.conf import current_app, read_settings
 from soniq_django.progress import Progress
 from soniq_django.reloading import watching
+from soniq_django.silence import limit_silence_everywhere
 
 
 class Command(WithExamples):
@@ -140,6 +141,7 @@ class Command(WithExamples):
             elif talks:
                 self.stdout.write(banner(app, worker))
                 self.stdout.flush()
+            limit_silence_everywhere()
             connections.close_all()  # from here on the worker's own threads talk to the database
             asyncio.run(self.run_worker(worker, progress, talks=talks))
 
