@@ -81,17 +81,22 @@ def read_settings() -> DjangoSettings:
 
 def configure() -> DjangoSettings:
     """Make the app that ``settings.SONIQ`` describes, and make it the default one."""
+    settings = read_settings()
+    app = app_on(settings.database, settings)
+    set_default_app(app)
+    return settings
+
+
+def app_on(database: str | None, settings: DjangoSettings) -> Soniq:
+    """The app that the settings describe, on this database; None = where the router writes jobs."""
     from soniq_django.backend import DjangoBackend  # noqa: PLC0415  # needs the models
     from soniq_django.connections import DjangoEnvironment  # noqa: PLC0415  # as above
 
-    settings = read_settings()
-    app = Soniq(
-        backend=DjangoBackend(settings.database, notify=settings.notify),
+    return Soniq(
+        backend=DjangoBackend(database, notify=settings.notify),
         environment=DjangoEnvironment(),
         **settings.core,
     )
-    set_default_app(app)
-    return settings
 
 
 def current_app() -> Soniq:

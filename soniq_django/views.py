@@ -40,6 +40,6 @@ def health(
     """
     where = place()
     asked = Asked(max_age=max_age, workers=workers, queues=None if queues is None else tuple(queues))
-    found = examine(where.backend, where.settings, asked)
+    found = examine(where.backend, where.app.settings, asked)
     answer = {"status": found.state, "problems": sorted({problem.code for problem in found.problems})}
     return JsonResponse(answer, status=UNAVAILABLE if found.problems else OK)

@@ -31,7 +31,7 @@ def replay_each(
     :param changes: keywords of :meth:`soniq.dead_letter.DeadLetterService.replay_now`
     :raises BackendError: the database failed; what was replayed before is replayed
     """
-    service = where.dead_letter
+    service = where.app.dead_letter
     result = Replayed()
     for letter_id in ids:
         try:

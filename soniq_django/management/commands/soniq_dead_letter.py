@@ -157,7 +157,7 @@ class Command(SoniqCommand):
         self._delete_all(where, where.backend.dead_letter_ids(filter_of(options)), options)
 
     def _prune(self, where: Place, options: dict[str, Any]) -> None:
-        age = where.settings.dead_letter_ttl if options["older_than"] is None else options["older_than"]
+        age = where.app.settings.dead_letter_ttl if options["older_than"] is None else options["older_than"]
         if age is None:
             raise CommandError("how old? give --older-than DAYS, or set SONIQ['DEAD_LETTER_TTL']")
         before = datetime.fromtimestamp(datetime.now(UTC).timestamp() - age, UTC)
@@ -197,7 +197,7 @@ class Command(SoniqCommand):
 
 
 def _redactor(where: Place) -> Redactor:
-    return redactor(where.settings.redact)
+    return redactor(where.app.settings.redact)
 
 
 def _changes(options: dict[str, Any]) -> dict[str, Any]:

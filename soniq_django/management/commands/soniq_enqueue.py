@@ -11,7 +11,6 @@ from soniq.task import EnqueueOptions
 from soniq_django.commands.base import SoniqCommand
 from soniq_django.commands.options import add_database, add_json, duration, instant, json_object
 from soniq_django.commands.places import place
-from soniq_django.conf import current_app
 
 
 class Command(SoniqCommand):
@@ -71,8 +70,7 @@ class Command(SoniqCommand):
 
     def perform(self, options: dict[str, Any]) -> None:
         """Enqueue, and print the id."""
-        database = options["database"]
-        producer = current_app().producer if database is None else place(database).producer
+        producer = place(options["database"]).app.producer
         arguments = json_object("--args", options["arguments"])
         before = uuid7_text()
         job_id = producer.enqueue(

@@ -75,7 +75,7 @@ class Command(SoniqCommand):
     def perform(self, options: dict[str, Any]) -> None:
         """Find out, say it, and leave with its exit code."""
         where = place(options["database"])
-        health = examine(where.backend, where.settings, asked(options))
+        health = examine(where.backend, where.app.settings, asked(options))
         if options["json"]:
             self.stdout.write(json.dumps({"state": health.state, **asdict(health)}, indent=2))
         elif health.problems or options["verbosity"] > 0:

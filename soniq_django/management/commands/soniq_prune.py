@@ -107,7 +107,7 @@ def _heaps(where: Place, options: dict[str, Any]) -> list[Heap]:
     else:
         old = pruning.finished_before(where.backend, options["older_than"], statuses)
         heaps = [Heap(noun="finished job", rows=old, remove=pruning.remove_by_id)]
-    age = where.settings.dead_letter_ttl if options["dead_letters"] is None else options["dead_letters"]
+    age = where.app.settings.dead_letter_ttl if options["dead_letters"] is None else options["dead_letters"]
     if age is not None:
         letters = pruning.letters_before(where.backend, age)
         heaps.append(Heap(noun="dead letter", rows=letters, remove=pruning.remove))

@@ -57,7 +57,7 @@ class Command(SoniqCommand):
         """Look once, or again and again."""
         where = place(options["database"])
         if options["watch"] is None:
-            self._show(read_status(where.backend, where.registry, where.settings), options)
+            self._show(read_status(where.backend, where.registry, where.app.settings), options)
             return
         try:
             self._watch(where, options)
@@ -72,7 +72,7 @@ class Command(SoniqCommand):
         first = True
         while True:
             try:
-                status = read_status(where.backend, where.registry, where.settings)
+                status = read_status(where.backend, where.registry, where.app.settings)
             except BackendUnavailable as error:
                 # Who watches a restart of the database wants to see its end.
                 self.stderr.write(f"{error}; looking again in {options['watch']:g} s")
