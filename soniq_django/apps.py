@@ -21,7 +21,9 @@ class SoniqConfig(AppConfig):
     def ready(self) -> None:
         """Called by Django once all models are loaded."""
         from soniq_django.conf import configure  # noqa: PLC0415  # needs the models
+        from soniq_django.references import register  # noqa: PLC0415  # as above
 
+        register()
         settings = configure()
         autodiscover_modules(settings.jobs_module)
         setting_changed.connect(_reconfigure, dispatch_uid="soniq_django")
