@@ -176,7 +176,8 @@ class Writer:
         kind = type(value)
         if kind is str:
             self._take(len(value) >> 4)  # not all of it: a text that is too long should be told its size
-            _check_text(value)
+            if not value.isascii() or "\x00" in value:
+                _check_text(value)
         elif kind is int:
             if value.bit_length() > MAX_INT_BITS:
                 raise Refused("is an int of more than 4,000 digits; pass it as a str")
@@ -219,7 +220,9 @@ class Writer:
         self._enter(values, depth)
         done = {}
         for key, item in values.items():
-            self._key(key)
+            if type(key) is not str or not key.isascii() or "\x00" in key:
+                self._key(key)
+            self._room -= len(key)
             try:
                 done[key] = self.value(item, depth - 1)
             except Refused as refused:
@@ -267,7 +270,6 @@ class Writer:
     def _key(self, key: object) -> None:
         if type(key) is not str:
             raise Refused(f"has a key of type {type(key).__qualname__}; keys must be str")
-        self._take(len(key))
         try:
             _check_text(key)
         except Refused as refused:
@@ -299,11 +301,10 @@ def check_depth(depth: int) -> None:
 def _check_text(text: str) -> None:
     if "\x00" in text:
         raise Refused("contains a NUL character, which databases refuse")
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise Refused(f"contains the lone surrogate {text[error.start]!r}, which is not text") from error
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise Refused(f"contains the lone surrogate {text[error.start]!r}, which is not text") from error
 
 
 def _refuse(value: object, _writer: Writer, _depth: int) -> NoReturn:

@@ -97,16 +97,23 @@ def is_marked(stored: Any) -> bool:
     for item in stored.values() if type(stored) is dict else stored:
         kind = type(item)
         if kind is dict:
-            if any(key[:1] == MARK for key in item) or is_marked(item):
+            for key in item:
+                if key[:1] == MARK:
+                    return True
+            if not _CONTAINERS.isdisjoint(map(type, item.values())) and is_marked(item):
                 return True
-        elif kind is list and is_marked(item):
+        elif kind is list and not _CONTAINERS.isdisjoint(map(type, item)) and is_marked(item):
             return True
     return False
 
 
 def is_plain(args: Mapping[str, JSON]) -> bool:
     """Whether these arguments are certainly what they stand for: the common case, at once."""
-    return _CONTAINERS.isdisjoint(map(type, args.values())) or not is_marked(args)
+    for item in args.values():
+        kind = type(item)
+        if kind is dict or kind is list:
+            return not is_marked(args)
+    return True
 
 
 def references_in(stored: JSON) -> list[Mapping[str, JSON]]:
@@ -134,11 +141,19 @@ def load(references: Sequence[Mapping[str, JSON]], types: Types) -> Loaded:
     :raises Exception: it could not be looked for, such as when the database is away
     """
     loaded: dict[str, Any] = {}
-    for mark, kind in _references.items():
-        mine = [reference for reference in references if mark in reference]
-        if mine:
-            objects = kind.load([Reader(types, {}, "fail").named(one) for one in mine], types)
-            loaded |= {canonical(one): found for one, found in zip(mine, objects, strict=True)}
+    asked: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
+    for reference in references:
+        key = canonical(reference)
+        try:
+            parts = Reader(types, {}, "fail").named(reference)
+        except Refused as refused:
+            loaded[key] = refused
+        else:
+            mark = next(mark for mark in _references if mark in reference)
+            asked.setdefault(mark, []).append((key, parts))
+    for mark, ones in asked.items():
+        found = _references[mark].load([parts for _, parts in ones], types)
+        loaded |= {key: one for (key, _), one in zip(ones, found, strict=True)}
     return loaded
 
 

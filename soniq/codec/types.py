@@ -70,8 +70,8 @@ class Types:
             kind = self._names.get(name) or _registered.get(name)
         if kind is None:
             raise Refused(
-                f"is stored as the {what} {name!r:.200}, which no annotation of {self.of_what} names; if it was "
-                "moved or renamed, say so: soniq.register_type(Class, former_names=[...])"
+                f"is stored as the {what} {name!r:.200}, which no annotation of {self.of_what} names; if it "
+                "was moved or renamed, say so: soniq.register_type(Class, former_names=[...])"
             )
         if not fits(kind):
             raise Refused(f"is stored as the {what} {name!r:.200}, which is none")

@@ -36,7 +36,10 @@ TYPES = Types.of(handler)
 # name: (value, its stored form)
 STORED: dict[str, tuple[Any, Any]] = {
     "uuid": (UUID(int=1), {"$uuid": "00000000-0000-0000-0000-000000000001"}),
-    "naive": (datetime(2026, 11, 22, 21, 0, 0, 5), {"$datetime": "2026-11-22T21:00:00.000005"}),
+    "naive": (
+        datetime.fromisoformat("2026-11-22T21:00:00.000005"),
+        {"$datetime": "2026-11-22T21:00:00.000005"},
+    ),
     "utc": (datetime(2026, 11, 22, 21, tzinfo=UTC), {"$datetime": "2026-11-22T21:00:00+00:00"}),
     "zone": (
         datetime(2026, 11, 22, 21, tzinfo=BERLIN),
@@ -50,7 +53,10 @@ STORED: dict[str, tuple[Any, Any]] = {
         datetime(2026, 3, 29, 2, 30, tzinfo=BERLIN),
         {"$datetime": "2026-03-29T02:30:00+01:00[Europe/Berlin]"},
     ),
-    "naive-fold": (datetime(2026, 10, 25, 2, 30, fold=1), {"$datetime": "2026-10-25T02:30:00[fold=1]"}),
+    "naive-fold": (
+        datetime.fromisoformat("2026-10-25T02:30").replace(fold=1),
+        {"$datetime": "2026-10-25T02:30:00[fold=1]"},
+    ),
     "odd-offset": (
         datetime(1900, 1, 1, tzinfo=timezone(timedelta(seconds=3212))),
         {"$datetime": "1900-01-01T00:00:00+00:53:32"},
