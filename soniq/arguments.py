@@ -57,15 +57,19 @@ def encode(value: object, *, limit: int, path: str = "args") -> str:
     :raises InvalidArguments: a value is not JSON, or JSON databases could not hold it; names the path
     :raises PayloadTooLarge: the text takes more than ``limit`` bytes
     """
-    return dump(value if is_flat(value) else plain(value, limit=limit, path=path), limit=limit, path=path)
+    return within(limit, dump(plain(value, limit=limit, path=path)), path=path)
 
 
-def dump(value: JSON, *, limit: int, path: str = "args") -> str:
-    """The text of what :func:`plain` gave, or of what :func:`is_flat` found to be so.
+def dump(value: JSON) -> str:
+    """The text of what :func:`plain` gave."""
+    return _dumps(value)
 
-    :raises PayloadTooLarge: it takes more than ``limit`` bytes
+
+def within(limit: int, text: str, *, path: str = "args") -> str:
+    """``text``, if it takes no more than ``limit`` bytes.
+
+    :raises PayloadTooLarge: it does
     """
-    text = _dumps(value)
     size = len(text) if text.isascii() else len(text.encode())
     if size > limit:
         raise PayloadTooLarge(path=path, size=size, limit=limit)
@@ -105,26 +109,27 @@ def clean_text(value: str, *, limit: int = ERROR_TEXT_BYTES) -> str:
     return f"{head}{_CUT.format(count=left_out)}{tail}"
 
 
-def is_flat(value: object) -> bool:
-    """Whether this is a dict of texts and small numbers, as most arguments are, and beyond doubt."""
+def flat_text(value: object) -> str | None:
+    """The text of a dict of texts and small numbers, as most arguments are. None: it may be anything else.
+
+    What is wrong with a text is looked for in all of them at once, in the JSON.
+    """
     if type(value) is not dict:
-        return False
+        return None
     for key, item in value.items():
-        if type(key) is not str or not key.isascii() or "\x00" in key:
-            return False
         kind = type(item)
-        if kind is str:
-            if not item.isascii() or "\x00" in item:
-                return False
-        elif kind is int:
+        if kind is int:
             if not -(2**63) < item < 2**63:
-                return False
+                return None
         elif kind is float:
             if not -_EXACT < item < _EXACT or not item:
-                return False
-        elif kind not in _SCALARS:
-            return False
-    return True
+                return None
+        elif kind is not str and kind not in _SCALARS:
+            return None
+        if type(key) is not str:
+            return None
+    text = _dumps(value)
+    return text if text.isascii() and "\\u0000" not in text else None
 
 
 def plain(

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from soniq import transitions
 from soniq.arguments import clean_text
-from soniq.codec import encode_result, is_plain, load, references_in
+from soniq.codec import Unloaded, encode_result, load
 from soniq.deadline import within
 from soniq.environment import Environment
 from soniq.errors import InvalidJob, JobTimeout, ReferenceGone
@@ -205,17 +205,19 @@ class Execution:
             text = f"no job named {claim.job_name!r} is registered in this worker"
             return transitions.bury(claim, reason=DeadLetterReason.JOB_NOT_FOUND, error=text), text
         attempt = _Attempt(task, claim, started, task.options.timeout_seconds(self._settings))
-        if isinstance(claim.args, dict) and not is_plain(claim.args):
-            attempt.references = references_in(list(claim.args.values()))
-        if attempt.references:
+        try:
+            return self._fill(attempt) or attempt
+        except Unloaded as error:
+            attempt.references = error.references
             return attempt  # they are loaded where the job's sync code runs
-        return self._fill(attempt) or attempt
 
     def _fill(self, attempt: _Attempt) -> _Decided | None:
         """Give the attempt its arguments; or what becomes of a job that cannot be called with them.
 
         What it refers to is loaded on the calling thread. That the database is away is raised: the attempt
         failed, and the next one may go better.
+
+        :raises Unloaded: references were found among the arguments
         """
         task, claim = attempt.task, attempt.claim
         loaded = load(attempt.references, task.types) if attempt.references else None
@@ -223,6 +225,8 @@ class Execution:
             attempt.positional, attempt.named = task.call_arguments(
                 claim.args, lambda: context_of(claim), loaded
             )
+        except Unloaded:
+            raise
         except BaseException as error:  # noqa: BLE001  # a model's validators are user code
             return self._unfit(attempt, error)
         return None

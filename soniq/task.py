@@ -10,9 +10,9 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Generic, ParamSpec, Protocol, TypeAlias, TypedDict, TypeVar, cast, get_args
 
-from soniq.codec import Loaded, Missing, Types, is_plain, read
+from soniq.codec import Loaded, Missing, Types, Unloaded, is_marked, read, references_in
 from soniq.errors import ConfigurationError, InvalidArguments, InvalidJob
-from soniq.jobs import JobContext
+from soniq.jobs import JSON, JobContext
 from soniq.retry import TaskRetryPolicy, delays_of
 from soniq.settings import (
     Settings,
@@ -31,6 +31,7 @@ When: TypeAlias = datetime | timedelta | float
 
 EXPLICIT_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 MAX_NAME = 255
+_CONTAINERS = frozenset({dict, list})
 
 
 _ALIASES = {"retries": "max_retries", "args_model": "validate"}
@@ -233,23 +234,42 @@ class Task(Generic[P, R]):
         return Types.of(self.fn, self.name)
 
     def call_arguments(
-        self, stored: object, context: Callable[[], JobContext], loaded: Loaded | None = None
+        self,
+        stored: object,
+        context: Callable[[], JobContext],
+        loaded: Loaded | None = None,
+        *,
+        unseen: bool = False,
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Positional and keyword arguments of the function for a stored job.
 
-        :param loaded: what references among them mean; None: they become None, to see whether the rest fits
+        :param loaded: what references among them mean
+        :param unseen: read references as None, to see whether the rest fits
+        :raises Unloaded: there are references among them, and ``loaded`` is None
         :raises InvalidArguments: the stored arguments cannot be read, or do not fit the function (any more)
         :raises ReferenceGone: a reference leads nowhere, and the job's ``missing`` is not "none"
         :raises Exception: whatever the job's model raises for arguments that it refuses
         """
         if not isinstance(stored, dict):
             raise InvalidArguments(f"the stored arguments are {type(stored).__name__}, no dict")
-        if not is_plain(stored):
-            stored = read(stored, self.types, loaded=loaded, missing=self.options.missing, of_call=True)
+        for item in stored.values():
+            if type(item) in _CONTAINERS:  # most jobs have none, and nothing else can hold a mark
+                stored = self._read(stored, loaded, unseen=unseen)
+                break
         if self.options.validate is not None:
             model = self.options.validate.model_validate(stored)
             stored = {name: getattr(model, name) for name in stored}
         return self.signature.call_arguments(stored, context)
+
+    def _read(self, stored: dict[str, JSON], loaded: Loaded | None, *, unseen: bool) -> dict[str, Any]:
+        if not is_marked(stored):
+            return stored
+        if loaded is None and not unseen and (references := references_in(list(stored.values()))):
+            raise Unloaded(references)
+        values: dict[str, Any] = read(
+            stored, self.types, loaded=loaded, missing=self.options.missing, of_call=True
+        )
+        return values
 
     def using(
         self,
