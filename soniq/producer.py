@@ -126,11 +126,12 @@ class JobProducer:
                 stored, text = encode_arguments(dict(args), limit=limit, keep_marks=keep_marks)
             else:
                 bound = task.signature.bind((), args)
+                kept = keep_marks
                 if keep_marks:
                     bound = _readable(task, bound, limit)
                 if task.options.validate is not None:
-                    bound = _validated(task, bound)
-                stored, text = encode_arguments(bound, limit=limit, types=task.types, keep_marks=keep_marks)
+                    bound, kept = _validated(task, bound), False
+                stored, text = encode_arguments(bound, limit=limit, types=task.types, keep_marks=kept)
             hashed = fingerprint(stored) if unique else None
             return NewJob(
                 new_id(),

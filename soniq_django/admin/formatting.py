@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from soniq.jobs import DeadLetterReason
+from soniq.readable import readable
 from soniq.redaction import Redactor, redactor
 from soniq.visible import visible, visible_json, visible_line
 from soniq_django.conf import current_app
@@ -98,8 +99,8 @@ def secrets() -> Redactor:
 
 
 def pretty_json(value: Any) -> SafeString:
-    """JSON over several lines, secrets masked."""
-    return _scrollable(as_json(value))
+    """Stored JSON over several lines, marks told by their types, secrets masked."""
+    return _scrollable(visible_json(readable(secrets().value(value))))
 
 
 def as_json(value: Any) -> str:
