@@ -50,7 +50,9 @@ class _TooLong(Exception):
 
 
 def encode(value: object, *, limit: int, path: str = "args") -> str:
-    """The JSON text of ``value``, which is JSON itself; decoding it gives an equal value of the same type.
+    """The JSON text of ``value``, which is JSON itself, and of which nothing is marked.
+
+    A database may give back floats from 1e16 on as ints, and 0.0 for -0.0.
 
     :param limit: bytes that the text may take
     :param path: what errors call the value
@@ -144,16 +146,17 @@ def plain(
     """``value`` as JSON that every database gives back as it is.
 
     Floats that a database would change, dicts with keys that are no text, and dicts that could be taken
-    for a mark are marked: ``{"$float": ...}``, ``{"$dict": ...}``. Everything else is marked by ``tag``.
+    for a mark are marked: ``{"$float": ...}``, ``{"$dict": ...}``. Everything else is marked by ``tag``;
+    without one, nothing is marked, and what is no JSON is refused.
 
     :param limit: bytes that the text of it may take; looked at as far as it is certain
-    :param tag: gives the JSON for a value that is none; None: such a value is refused
+    :param tag: gives the JSON for a value that is none
     :param of_call: the value is a dict of arguments; it is no mark, whatever their names
     :param keep_marks: what looks like a mark is one: the value was read from a store, and edited perhaps
     :raises InvalidArguments: a value cannot be stored; names the path
     :raises PayloadTooLarge: it grows far beyond ``limit`` when written out
     """
-    writer = Writer(limit, tag or _refuse, keep_marks=keep_marks)
+    writer = Writer(limit, tag, keep_marks=keep_marks)
     try:
         if of_call and type(value) is dict:
             return writer.named(value, MAX_DEPTH)
@@ -171,10 +174,11 @@ class Writer:
         that are shared sixty times over would be looked at for years before their text is found too long.
     """
 
-    def __init__(self, room: int, tag: Tag, *, keep_marks: bool) -> None:
+    def __init__(self, room: int, tag: Tag | None, *, keep_marks: bool) -> None:
         self._room = room
         self._keep_marks = keep_marks
-        self._tag = tag
+        self._tag = tag or _refuse
+        self._marks = tag is not None
 
     def value(self, value: Any, depth: int) -> JSON:
         """Any value, ``depth`` levels above the deepest that is allowed."""
@@ -240,10 +244,14 @@ class Writer:
             return value
         if not math.isfinite(value):
             raise Refused(f"is {value!r}, which JSON cannot hold")
+        if not self._marks:
+            return value
         check_depth(depth)
         return {"$float": repr(value)}
 
     def _mapping(self, value: dict[Any, Any], depth: int) -> dict[str, JSON]:
+        if not self._marks:
+            return self.named(value, depth)
         marked = False
         for key in value:
             if type(key) is not str:
@@ -313,4 +321,4 @@ def _check_text(text: str) -> None:
 
 
 def _refuse(value: object, _writer: Writer, _depth: int) -> NoReturn:
-    raise Refused(f"is of type {type(value).__qualname__}, which is no JSON")
+    raise Refused(f"is of type {type(value).__qualname__}, which JSON cannot hold")
