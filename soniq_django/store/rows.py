@@ -13,6 +13,7 @@ from soniq.jobs import Claim, DeadLetterReason, JobStatus, NewJob
 from soniq.records import DeadLetter, DeadLetterFilter, WorkerRecord
 from soniq.records import Job as JobRecord
 from soniq.transitions import Change
+from soniq_django.clock import instead_of_now
 from soniq_django.fields import JSONText
 from soniq_django.functions import DatabaseNow, from_now
 from soniq_django.models import DeadLetterJob, Job, Worker
@@ -48,6 +49,8 @@ def new_job(job: NewJob) -> Job:
         max_attempts=job.max_attempts,
         producer_id=job.producer_id[:255],
     )
+    if instead_of_now() is not None:  # the columns' defaults know the database's clock alone
+        row.created_at = row.updated_at = row.scheduled_at = cast("Any", DatabaseNow())
     if job.scheduled_at is not None:
         row.scheduled_at = stored_time(job.scheduled_at)
     elif job.delay:
@@ -106,7 +109,7 @@ def written(effect: Change) -> dict[str, Any]:
 
 def dead_letter(job: Job, effect: Change) -> DeadLetterJob:
     """The row that a buried job becomes."""
-    return DeadLetterJob(
+    letter = DeadLetterJob(
         id=job.id,
         job_name=job.job_name,
         queue=job.queue,
@@ -119,6 +122,9 @@ def dead_letter(job: Job, effect: Change) -> DeadLetterJob:
         dead_letter_reason=effect.reason or DeadLetterReason.PERMANENT_FAILURE,
         original_created_at=job.created_at,
     )
+    if instead_of_now() is not None:  # see new_job
+        letter.moved_to_dead_letter_at = cast("Any", DatabaseNow())
+    return letter
 
 
 def dead_letter_conditions(where: DeadLetterFilter) -> Q:
