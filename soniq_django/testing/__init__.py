@@ -1,8 +1,8 @@
-"""For the tests of Django projects: see what is enqueued, run it within the test, move its clock, let it fail.
+"""For the tests of Django projects: see what is enqueued, run it, move its clock, let it fail.
 
-Everything goes the way that it goes in production: arguments are checked and encoded, jobs are stored, claimed
-by the same statements, run by the same code and recorded by the same state machine. What differs is that it
-all happens on the test's thread and connection, and so inside the transaction that the test rolls back.
+Everything goes the way that it goes in production: arguments are checked and encoded, jobs are stored,
+claimed by the same statements, run by the same code and recorded by the same state machine. What differs is
+that it all happens on the test's thread and connection, and so inside the transaction that the test rolls back.
 
 To import this is to let the queue of this process follow Python's clock while freezegun or time-machine hold
 it; nothing else is changed.

@@ -120,7 +120,7 @@ class Capture:
 
 
 def capture_jobs(*, app: Soniq | None = None) -> Capture:
-    """``with capture_jobs() as jobs:`` collects what the block enqueues, and lets it be enqueued.
+    """Collects what a block enqueues, and lets it be enqueued: ``with capture_jobs() as jobs:``.
 
     ``jobs`` is a sequence of :class:`EnqueuedJob`, with the assertions as methods. What a transaction within
     the block rolled back never was: once the block has ended it is in ``jobs.rolled_back`` and no longer in
@@ -132,7 +132,7 @@ def capture_jobs(*, app: Soniq | None = None) -> Capture:
 
 
 def enqueued_jobs(*, app: Soniq | None = None) -> EnqueuedJobs:
-    """All jobs in the store, in the order of their ids, whatever has become of them; dead letters included."""
+    """All jobs in the store, oldest first, whatever has become of them; dead letters included."""
     backend = (app or get_default_app()).backend
     if backend.blocking and in_event_loop():
         raise RuntimeError(

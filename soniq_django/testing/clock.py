@@ -41,7 +41,7 @@ class TestClock:
 
     @contextmanager
     def travelling(self) -> Iterator[Callable[[datetime], None]]:
-        """Gives what moves the queue's clock to an instant, and Python's where a library for that is installed.
+        """Gives what moves the queue's clock to an instant, and Python's where a library for that is there.
 
         Both return to where they were.
         """

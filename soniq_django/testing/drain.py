@@ -52,12 +52,12 @@ def drain_jobs(
     """Run every job that is due, what those jobs enqueue included, on the calling thread and connection.
 
     Jobs run one after the other in the order in which a worker claims them, through the store: claimed, run
-    with hooks, middleware and retry policy, recorded. A retry without delay runs in the same drain, one with a
-    delay waits for ``until``.
+    with hooks, middleware and retry policy, recorded. A retry without delay runs in the same drain, one with
+    a delay waits for ``until``.
 
     :param until: go on as if time went by, up to this aware datetime or for so long: what is scheduled and
-        what waits for a retry runs in the order of its times, and the queue's now is that time (Python's, too,
-        if time-machine or freezegun is installed). Afterwards it is as late as before.
+        what waits for a retry runs in the order of its times, and the queue's now is that time (Python's,
+        too, if time-machine or freezegun is installed). Afterwards it is as late as before.
     :param queues: only jobs in these
     :param jobs: only these
     :param once: attempt each job once at most
@@ -266,8 +266,8 @@ class Drain:
                     move(now)
                     if (await self._next_due() or 0.0) > 0:
                         raise RuntimeError(
-                            f"the clock of {self._backend.describe()} cannot be moved: use a Django database, "
-                            "the mode 'memory', or install time-machine"
+                            f"the clock of {self._backend.describe()} cannot be moved: use a Django "
+                            "database, the mode 'memory', or install time-machine"
                         )
                 made = len(self._attempts)
                 await self._work_off()

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from soniq.jobs import Claim
-from soniq.task import Task
 from soniq_django.testing.enqueued import Named, holds, name_of
 
 Kind: TypeAlias = Literal["crash", "timeout"]
@@ -96,7 +95,7 @@ def _faulty(fault: Fault) -> Iterator[None]:
 
 
 def _meant(
-    job: Task[..., Any] | str | None,
+    job: Named | None,
     args: Mapping[str, Any] | None,
     kwargs: Mapping[str, Any],
     attempts: int | Collection[int] | None,

@@ -27,7 +27,7 @@ MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 class TestMemory(MemoryBackend):
-    """A store in memory for tests of a Django project: by their clock, on the thread that has their connection."""
+    """A store in memory by the clock of tests, called on the thread that has their connection."""
 
     __test__ = False  # not a test class, whatever pytest makes of the name
 
@@ -55,8 +55,8 @@ class testing_mode(TestContextDecorator):  # noqa: N801  # used like override_se
         The default: jobs are stored, and run when the test says so (:func:`drain_jobs`).
     ``inline``
         A job that is due runs within its ``enqueue()``, right after it was stored, whatever transaction is
-        open: claimed, run and recorded as in a drain. What it raises reaches the caller of ``enqueue()``, once
-        it is recorded. What is scheduled for later waits for a drain.
+        open: claimed, run and recorded as in a drain. What it raises reaches the caller of ``enqueue()``,
+        once it is recorded. What is scheduled for later waits for a drain.
     ``memory``
         The default app keeps its jobs in memory, so that tests that need no database have none. It gets the
         settings of the project, and is empty each time.
@@ -92,6 +92,9 @@ class testing_mode(TestContextDecorator):  # noqa: N801  # used like override_se
 
         self._ending.callback(restore)
         return app
+
+    def __enter__(self) -> Soniq:  # type: ignore[override]  # the stubs know one decorator of Django's alone
+        return self.enable()
 
     def disable(self) -> None:
         """End."""

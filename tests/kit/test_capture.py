@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import uuid
 from unittest.mock import ANY
 
@@ -28,7 +28,7 @@ class Undo(Exception):
 
 
 def test_block_is_told_with_all_that_was_asked(app):
-    when = datetime.datetime(2099, 5, 17, 3, tzinfo=datetime.UTC)
+    when = dt.datetime(2099, 5, 17, 3, tzinfo=dt.UTC)
     with capture_jobs() as jobs:
         job_id = send_receipt.using(priority=7, scheduled_at=when, dedup_key="key").enqueue(order_id=1)
 
@@ -210,14 +210,16 @@ def test_message_of_an_empty_store_is_short(app):
 
 
 def test_time_is_compared_with_a_margin(app):
-    tomorrow = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=1)
+    tomorrow = dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
     send_receipt.using(scheduled_at=tomorrow).enqueue(order_id=1)
 
     assert_enqueued(send_receipt, at=tomorrow)
-    assert_enqueued(send_receipt, at=datetime.timedelta(days=1), within=60)
-    assert_enqueued(send_receipt, at=86_400, within=datetime.timedelta(minutes=1))
-    with pytest.raises(AssertionError, match=r"scheduled_at: expected .* was .* \(0:01:00 off, allowed: 0:00:01\)"):
-        assert_enqueued(send_receipt, at=tomorrow + datetime.timedelta(minutes=1))
+    assert_enqueued(send_receipt, at=dt.timedelta(days=1), within=60)
+    assert_enqueued(send_receipt, at=86_400, within=dt.timedelta(minutes=1))
+    with pytest.raises(
+        AssertionError, match=r"scheduled_at: expected .* was .* \(0:01:00 off, allowed: 0:00:01\)"
+    ):
+        assert_enqueued(send_receipt, at=tomorrow + dt.timedelta(minutes=1))
     with pytest.raises(AssertionError, match="delay: expected 0:00:10, was"):
         assert_enqueued(send_receipt, at=10)
     with pytest.raises(TypeError, match="naive"):

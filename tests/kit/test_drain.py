@@ -65,6 +65,24 @@ def test_jobs_of_jobs_run_in_order_of_priority(app):
     assert ran == ["parent", "first", "between", "last"]
 
 
+def test_job_enqueued_in_front_goes_before_others_of_its_parents_priority(app):
+    ran = []
+
+    @app.job
+    def child():
+        ran.append("child")
+
+    @app.job
+    def parent():
+        ran.append("parent")
+        child.using(priority=1).enqueue()
+
+    parent.enqueue_many([{}, {}])
+
+    drain_jobs()
+    assert ran == ["parent", "child"] * 2
+
+
 def test_retries_without_delay_end_in_a_dead_letter_within_one_drain(app, alias):
     @app.job(max_retries=2, retry_delay=0)
     def broken():

@@ -233,16 +233,16 @@ class Methods(JobTestMixin, TestCase):
             send_receipt.enqueue(order_id=1)
         jobs.assert_enqueued(send_receipt, count=1)
         self.assertEnqueued(send_receipt, order_id=1)
-        self.assertEqual(self.drainJobs().succeeded, 1)
-        with self.assertRaisesRegex(AssertionError, "shop.send_receipt"):
+        assert self.drainJobs().succeeded == 1
+        with pytest.raises(AssertionError, match=r"shop\.send_receipt"):
             self.assertNoJobs()
 
     async def test_methods_in_async_tests(self):
         await send_receipt.aenqueue(order_id=1)
         await write_note.aenqueue(text="async")
         summary = await self.adrainJobs(raising=True)
-        self.assertEqual(summary.succeeded, 2)
-        self.assertEqual(await Note.objects.acount(), 1)
+        assert summary.succeeded == 2
+        assert await Note.objects.acount() == 1
 
     def test_callbacks_of_the_commit_may_enqueue(self):
         from django.db import transaction
@@ -260,13 +260,13 @@ class InMemory(JobTestMixin, SimpleTestCase):
     def test_one(self):
         self.assertNoJobs()
         send_receipt.enqueue(order_id=1)
-        self.assertEqual(self.drainJobs().succeeded, 1)
+        assert self.drainJobs().succeeded == 1
 
     test_two = test_one  # each begins with an empty memory
 
     async def test_async(self):
         await send_receipt.aenqueue(order_id=1)
-        self.assertEqual((await self.adrainJobs()).succeeded, 1)
+        assert (await self.adrainJobs()).succeeded == 1
 
 
 @testing_mode("inline")
@@ -275,7 +275,7 @@ class Decorated(TestCase):
 
     def test_runs_inline(self):
         write_note.enqueue(text="inline")
-        self.assertEqual(Note.objects.count(), 1)
+        assert Note.objects.count() == 1
 
 
 @override_settings(SONIQ={"TESTING": "memory"})
@@ -285,7 +285,7 @@ class MemoryBySetting(JobTestMixin, SimpleTestCase):
     def test_one(self):
         self.assertNoJobs()
         send_receipt.enqueue(order_id=1)
-        self.assertEqual(self.drainJobs().succeeded, 1)
+        assert self.drainJobs().succeeded == 1
 
     test_two = test_one
 

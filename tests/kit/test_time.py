@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from datetime import timedelta
 
 import freezegun
@@ -14,11 +14,12 @@ import soniq
 from soniq.testing import make_app
 from soniq_django.models import DeadLetterJob, Job
 from soniq_django.testing import TestEnvironment, assert_enqueued, drain_jobs, testing_mode
+from soniq_django.testing.clock import TestClock
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
-PAST = datetime.datetime(2020, 2, 29, 12, tzinfo=datetime.UTC)
-FUTURE = datetime.datetime(2099, 2, 28, 12, tzinfo=datetime.UTC)
+PAST = dt.datetime(2020, 2, 29, 12, tzinfo=dt.UTC)
+FUTURE = dt.datetime(2099, 2, 28, 12, tzinfo=dt.UTC)
 
 
 def test_scheduled_jobs_run_in_the_order_of_their_times(app):
@@ -208,6 +209,21 @@ def test_store_whose_clock_cannot_be_moved_is_told(db):
 
     with pytest.raises(RuntimeError, match="cannot be moved"):
         drain_jobs(until=timedelta(hours=1), app=app)
+
+
+@pytest.mark.parametrize("behind", [timedelta(hours=1), timedelta(hours=-1)])
+def test_times_from_now_are_those_of_the_stores_clock(app, monkeypatch, behind):
+    """The database's machine may have another idea of now than Python's."""
+
+    @app.job
+    def job():
+        pass
+
+    job.using(scheduled_at=timedelta(minutes=30)).enqueue()
+    monkeypatch.setattr(TestClock, "now", lambda self: dt.datetime.now(dt.UTC) - behind)
+
+    assert not drain_jobs(until=timedelta(minutes=29))
+    assert drain_jobs(until=timedelta(minutes=31)).succeeded == 1
 
 
 def test_without_a_library_only_the_queues_clock_moves(app, monkeypatch):
