@@ -2,7 +2,7 @@
 
 Everything goes the way that it goes in production: arguments are checked and encoded, jobs are stored,
 claimed by the same statements, run by the same code and recorded by the same state machine. What differs is
-that it all happens on the test's thread and connection, and so inside the transaction that the test rolls back.
+that it all happens on the test's thread and connection, and so inside the transaction that it rolls back.
 
 To import this is to let the queue of this process follow Python's clock while freezegun or time-machine hold
 it; nothing else is changed.

@@ -120,7 +120,13 @@ class Capture:
 
 
 def capture_jobs(*, app: Soniq | None = None) -> Capture:
-    """Collects what a block enqueues, and lets it be enqueued: ``with capture_jobs() as jobs:``.
+    """Collect what a block enqueues, and let it be enqueued.
+
+    ::
+
+        with capture_jobs() as jobs:
+            place_order()
+        jobs.assert_enqueued(send_receipt, order_id=1)
 
     ``jobs`` is a sequence of :class:`EnqueuedJob`, with the assertions as methods. What a transaction within
     the block rolled back never was: once the block has ended it is in ``jobs.rolled_back`` and no longer in
