@@ -16,6 +16,9 @@
     The functions of :mod:`soniq_django.testing`: run what is due in the default app.
 ``inline_jobs``
     Jobs run as they are enqueued: ``testing_mode("inline")`` around the test.
+``async_db``
+    The fixture ``db`` for async tests: what they await uses the test's own connection, too, and is rolled
+    back with it.
 """
 
 from __future__ import annotations
@@ -88,6 +91,15 @@ def run_jobs(soniq_app: Soniq) -> Callable[..., bool]:
         return bool(drain_jobs(app=soniq_app, once=True, **options))
 
     return run
+
+
+@pytest.fixture
+def async_db(db: None) -> Iterator[None]:
+    """The database for async tests, which all roll back."""
+    from soniq_django.testing.sharing import shared_connections  # noqa: PLC0415  # see above
+
+    with shared_connections():
+        yield
 
 
 @pytest.fixture
