@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 from uuid import UUID
 
 from soniq import transitions
+from soniq.atomic import refusal
 from soniq.backend import StorageBackend
 from soniq.backends.select import open_backend
 from soniq.dead_letter import DeadLetterService
@@ -67,6 +68,7 @@ class Soniq:
             ready=self._make_ready,
             run=self._run,
             aware=self._environment.aware,
+            refusal=lambda: refusal(self.backend, self._environment),
         )
         self.dead_letter = DeadLetterService(
             self.backend,
@@ -215,6 +217,7 @@ class Soniq:
             backend=self.backend,
             registry=self.registry,
             execution=Execution(
+                backend=self.backend,
                 registry=self.registry,
                 settings=settings,
                 retry_policy=self._retry_policy,

@@ -5,6 +5,7 @@
                  enqueue                         claim (attempt + 1)
     (nothing) ────────────▶ queued ───────────────────────────────▶ processing
                               ▲ │                                     │ │ │
+                              │ ├─ hasten ──▶ queued (due now)        │ │ │
                               │ ├─ cancel ──▶ cancelled               │ │ │
                               │ └─ bury_waiting ──▶ dead letter       │ │ │
                               │                                       │ │ │
@@ -31,7 +32,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from soniq.jobs import Claim, DeadLetterReason, JobStatus
 
-Verb: TypeAlias = Literal["succeed", "retry", "snooze", "interrupt", "rescue", "cancel", "bury"]
+Verb: TypeAlias = Literal["succeed", "retry", "snooze", "interrupt", "rescue", "cancel", "hasten", "bury"]
 
 
 class Change(NamedTuple):
@@ -50,6 +51,7 @@ class Change(NamedTuple):
     ttl: float | None = None  # of a finished job: seconds until it may be purged; None = kept
     reason: DeadLetterReason | None = None  # of a dead letter
     overdue: float = 0.0  # guard of a queued job: due for at least so many seconds; 0 = it may be delayed
+    sooner: bool = False  # of a queued job: what is due earlier than ``delay`` says stays so
 
 
 def succeed(claim: Claim, *, result_json: str | None, ttl: float | None, error: str | None = None) -> Change:
@@ -167,6 +169,18 @@ def cancel(job_id: str, *, ttl: float | None) -> Change:
         attempt=0,
         status=JobStatus.CANCELLED,
         ttl=ttl,
+    )
+
+
+def hasten(job_id: str) -> Change:
+    """Make a job that waits (delayed, or for a retry) due now; one that is due keeps its place."""
+    return Change(
+        verb="hasten",
+        job_id=job_id,
+        worker_id=None,
+        attempt=0,
+        status=JobStatus.QUEUED,
+        sooner=True,
     )
 
 

@@ -8,7 +8,9 @@ from typing import ParamSpec, TypeVar
 from asgiref.sync import sync_to_async
 from django.db import connections
 
+from soniq.backend import JobTransaction
 from soniq.errors import ConfigurationError
+from soniq_django.atomic import OrmTransaction
 from soniq_django.store.dead_letters import DeadLetterTable
 from soniq_django.store.reading import JobTable
 from soniq_django.store.schema import check_migrated
@@ -64,6 +66,10 @@ class DjangoBackend(JobTable, WorkerTable, DeadLetterTable):
         with self.transaction():
             for table in (self.jobs, self.dead_letters, self.workers):
                 table.delete()
+
+    def job_transaction(self) -> JobTransaction:
+        """On the database of the jobs."""
+        return OrmTransaction(self.alias)
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """On the thread that async code shares for the ORM, so within its transaction."""

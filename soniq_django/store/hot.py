@@ -15,6 +15,7 @@ from soniq.transitions import Change
 from soniq_django.store.mysql import MySQLStatements
 from soniq_django.store.orm import OrmStatements
 from soniq_django.store.tables import Tables
+from soniq_django.transactions import enqueue_after, open_elsewhere
 
 if TYPE_CHECKING:
     from soniq_django.store.postgres import PostgresStatements
@@ -31,9 +32,10 @@ class HotPath(Tables):
         self._notify = notify
 
     def enqueue(self, jobs: Iterable[NewJob]) -> list[str]:
-        """See :class:`soniq.backend.StorageBackend`."""
+        """See :class:`soniq.backend.StorageBackend`, and :mod:`soniq_django.transactions`."""
         try:
-            return self._enqueue(jobs)
+            others = open_elsewhere(self.alias)
+            return enqueue_after(others, jobs, self._enqueue) if others else self._enqueue(jobs)
         except SynchronousOnlyOperation as error:
             raise SynchronousOnlyOperation(
                 "enqueue() and enqueue_many() cannot be called from async code; "
