@@ -49,7 +49,9 @@ class Outcome(NamedTuple):
     change: Change
     seconds: float = 0.0
     summary: str = ""  # one line about what went wrong, if something did; secrets masked
-    settled: bool | None = None  # whether the claim held, of a change that is written already; None: it is not
+    settled: bool | None = (
+        None  # whether the claim held, of a change that is written already; None: it is not
+    )
 
 
 class Running:

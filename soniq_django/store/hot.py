@@ -45,16 +45,24 @@ class HotPath(Tables):
     def _enqueue(self, jobs: Iterable[NewJob]) -> list[str]:
         if not self.notifies:
             return self._statements.enqueue(jobs)
-        from soniq_django.notify import CHANNEL, hint_after_commit  # noqa: PLC0415  # needs psycopg
+        from soniq_django.notify import CHANNEL  # noqa: PLC0415  # needs psycopg
 
         statements = cast("PostgresStatements", self._statements)
         if isinstance(jobs, list) and len(jobs) == 1 and statements.can_hint(jobs[0]):
             return [statements.enqueue_and_hint(jobs[0], CHANNEL)]
         queues: set[str] = set()
         ids = statements.enqueue(_noting_queues(jobs, queues))
+        self.hint(queues)
+        return ids
+
+    def hint(self, queues: Iterable[str]) -> None:
+        """Tell idle workers to look into these queues, after the commit; where the database can."""
+        if not self.notifies:
+            return
+        from soniq_django.notify import hint_after_commit  # noqa: PLC0415  # needs psycopg
+
         for queue in queues:
             hint_after_commit(self.alias, queue)
-        return ids
 
     def next_due(
         self, *, queues: Collection[str] | None = None, names: Collection[str] | None = None
