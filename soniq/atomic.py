@@ -51,9 +51,9 @@ def refusal(backend: StorageBackend, environment: Environment) -> str | None:
     if backend.supports_transactions or environment.supports_transactions:
         return None
     return (
-        f"this app keeps its jobs in {backend.describe()}, where no transaction can hold both the job and what "
-        "it writes; run it from a Django database, or in tests with soniq_django.testing.TestEnvironment "
-        "(the fixture soniq_app has it)"
+        f"this app keeps its jobs in {backend.describe()}, where no transaction can hold both the job and "
+        "what it writes; run it from a Django database, or in tests with "
+        "soniq_django.testing.TestEnvironment (the fixture soniq_app has it)"
     )
 
 

@@ -92,5 +92,5 @@ class OrmTransaction(JobTransaction):
 def _quietly(call: Callable[[], object]) -> None:
     try:
         call()
-    except Exception:  # noqa: BLE001  # what cannot even be closed is dropped
+    except Exception:  # what cannot even be closed is dropped
         logger.debug("could not close a broken connection", exc_info=True)

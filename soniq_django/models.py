@@ -97,7 +97,7 @@ class Job(models.Model):
         return f"{visible_line(self.job_name)} {self.id}"
 
     def cancel(self) -> bool:
-        """Withdraw the job, and refresh this instance. False: a worker has it, it has ended, or it is gone."""
+        """Withdraw the job, and refresh this instance. False: a worker has it, it ended, or it is gone."""
         return self._refreshed(bool(self._row.cancel()))
 
     async def acancel(self) -> bool:
@@ -171,8 +171,8 @@ class DeadLetterJob(models.Model):
     ) -> Replay:
         """Enqueue the job anew, and refresh this instance. The dead letter stays, as the audit trail.
 
-        What is not given stays as it was. While a live job holds the new one's unique key, nothing is enqueued,
-        and the answer says so.
+        What is not given stays as it was. While a live job holds the new one's unique key, nothing is
+        enqueued, and the answer says so.
 
         :param args: instead of the ones it died with; checked against the job's signature
         :param max_attempts: instead of all its attempts again

@@ -1,7 +1,7 @@
 """What rows can be asked for, and steered by, from the models: ``Job.objects.due()``, ``job.cancel()``.
 
-State is decided and written where it always is, in :mod:`soniq.transitions` and by ``apply``. These methods find
-the rows, and go in batches, each of which is a transaction of its own unless the caller has one open.
+State is decided and written where it always is, in :mod:`soniq.transitions` and by ``apply``. These methods
+find the rows, and go in batches, each of which is a transaction of its own unless the caller has one open.
 """
 
 from __future__ import annotations
@@ -143,7 +143,8 @@ class DeadLetterQuerySet(RowsQuerySet["DeadLetterJob"]):
         alias = self._alias
         service = dead_letters_on(alias)
         replays: list[Replay] = []
-        for batch in self.order_by("moved_to_dead_letter_at", "pk")._batches():
+        oldest_first = self.order_by("moved_to_dead_letter_at", "pk")
+        for batch in oldest_first._batches():  # noqa: SLF001  # ours
             with transaction.atomic(using=alias):
                 for (pk,) in batch:
                     try:

@@ -1,9 +1,9 @@
 """An enqueue within a transaction of another database than that of the jobs.
 
 In a transaction of the jobs' own database, an enqueue is a part of it. Where one is open on other databases
-only, the job must not be seen before what it is about is there. So it is checked at once, gets its id at once,
-and is written when the last of these transactions has committed; if one of them rolls back, or the savepoint
-that the enqueue was made in, it never was.
+only, the job must not be seen before what it is about is there. So it is checked at once, gets its id at
+once, and is written when the last of these transactions has committed; if one of them rolls back, or the
+savepoint that the enqueue was made in, it never was.
 
 Two databases have no commit in common. If the process ends between the commits, or the jobs' database is away
 at this moment, the data is there and the job is not. Only the caller's own database can promise both or none.

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
 @pytest.fixture(params=["sync", "async"])
 def declare(request, app: Soniq):
-    """Make an atomic job of a plain function, in each of the forms; its async code uses the same connection."""
+    """Make an atomic job of a plain function, in each form; the async one calls it as the ORM is called."""
 
     def declared(fn, **options):
         async def handler():
@@ -110,7 +110,7 @@ async def test_leaving_by_an_exit_rolls_back(app: Soniq, alias: str, kind) -> No
 
 
 async def test_a_lost_claim_takes_the_effect_along(app: Soniq, alias: str, declare, caplog) -> None:
-    """The job was rescued while it ran: nothing of this run is seen, and the next one leaves its effect once."""
+    """The job was rescued while it ran: nothing of this run is seen; the next one leaves its effect once."""
     only_writer = connections[alias].vendor == "sqlite"  # which is the job's own transaction
     runs = []
 
