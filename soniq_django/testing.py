@@ -28,7 +28,7 @@ class TestEnvironment(Environment):
         return meant_by(naive)
 
     def job_transaction(self) -> JobTransaction:
-        """On the database that the project keeps its jobs in, within the test's own transaction if it has one."""
+        """On the database of the project's jobs, within the test's own transaction if it has one."""
         from soniq_django.atomic import OrmTransaction  # noqa: PLC0415  # needs Django to be set up
         from soniq_django.store.tables import Tables  # noqa: PLC0415  # as above
 
