@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import ParamSpec, Protocol, TypeVar
 
-from soniq.errors import BackendError
+from soniq.errors import BackendError, ConfigurationError
 from soniq.jobs import Claim, JobStatus, NewJob, WorkerInfo
 from soniq.records import (
     DeadLetter,
@@ -140,7 +140,7 @@ class StorageBackend(Protocol):
         :meth:`apply` on that thread belongs to it while it is open.
         Asked for only where ``supports_transactions``.
         """
-        raise NotImplementedError
+        raise ConfigurationError(f"{self.describe()} has no transactions")
 
     # -- producing
 

@@ -43,12 +43,12 @@ def _setting() -> str | None:
 class RowsQuerySet(models.QuerySet[M]):
     """Rows of one of our tables."""
 
+    _db: str | None  # Django's: what using() said
+
     @property
     def _alias(self) -> str:
         """The database to write them in; where the router reads them may be a replica."""
-        rows = self._chain()
-        rows._for_write = True  # noqa: SLF001  # ours
-        return rows.db
+        return self._db or router.db_for_write(self.model)
 
     def _batches(self, *columns: str) -> Iterator[list[tuple[Any, ...]]]:
         """The primary keys of all rows, and further columns, taken down before any of them is touched."""
