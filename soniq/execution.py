@@ -14,12 +14,13 @@ from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from soniq import transitions
 from soniq.arguments import clean_text, encode
 from soniq.atomic import Atomically, Decided
 from soniq.backend import StorageBackend
+from soniq.contexts import Restored, restored
 from soniq.deadline import within
 from soniq.environment import Environment
 from soniq.errors import InvalidJob, JobTimeout
@@ -37,6 +38,8 @@ from soniq.transitions import Change
 from soniq.visible import visible_line
 
 logger = logging.getLogger("soniq.worker")
+
+T = TypeVar("T")
 
 SUMMARY_BYTES = 500
 _EAGERLY: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
@@ -90,6 +93,7 @@ class Execution:
         self._redactor = redactor(settings.redact)
         self._hooks: Hooks = registry.all_hooks()
         self._hooks_need_loop = self._hooks.need_loop
+        self._contexts = registry.contexts.kinds()
         self._retry_policy = retry_policy
         self._metrics = metrics
         self._environment = environment
@@ -128,7 +132,7 @@ class Execution:
         claim, hooks = attempt.claim, self._hooks
         about = (claim.job_name, claim.job_id)
         try:
-            with self._environment.around_sync():
+            with self._environment.around_sync(), self._restored(attempt):
                 call_hooks(hooks.before, *about, claim.attempt)
                 if attempt.task.options.atomic:
                     decided = self._atomically.run(lambda: self._succeeded(attempt, attempt.call()))
@@ -140,9 +144,18 @@ class Execution:
             return self._succeeded(attempt, value)
         except BaseException as error:  # noqa: BLE001  # SystemExit of a job must not stop the worker
             if hooks.error:
-                with self._environment.around_sync():
+                with self._environment.around_sync(), self._restored(attempt, strict=False):
                     call_hooks(hooks.error, *about, error, claim.attempt)
             return self._failed(attempt, error)
+
+    def _restored(self, attempt: _Attempt, *, strict: bool = True) -> Restored:
+        """What surrounded the enqueue of the job, to be entered; not ``strict`` around hooks alone."""
+        return restored(self._contexts, attempt.claim.context, strict=strict)
+
+    def _in_context(self, attempt: _Attempt, call: Callable[[], T], *, strict: bool = True) -> T:
+        """Call it on this thread: what travels there by itself is what context variables hold, no more."""
+        with self._restored(attempt, strict=strict):
+            return call()
 
     def start(self, claim: Claim, slot: Slot) -> Running:
         """Begin to run any job in ``slot``.
@@ -233,7 +246,9 @@ class Execution:
 
     async def _run_in_loop(self, attempt: _Attempt, slot: Slot) -> Decided:
         try:
-            return await self._decided(attempt, slot)
+            with self._restored(attempt):
+                value, decided = await self._value(attempt, slot)
+            return self._succeeded(attempt, value) if decided is None else decided
         except asyncio.CancelledError as error:
             if slot.interrupted:  # else it is the job's own doing, and a failure
                 slot.abandon_if_busy()
@@ -242,14 +257,14 @@ class Execution:
         except BaseException as error:  # noqa: BLE001  # SystemExit of a job must not stop the worker
             return await self._fail_in_loop(attempt, slot, error)
 
-    async def _decided(self, attempt: _Attempt, slot: Slot) -> Decided:
-        """What becomes of what the handler returns, through middleware and between the hooks."""
+    async def _value(self, attempt: _Attempt, slot: Slot) -> tuple[Any, Decided | None]:
+        """What the handler returns, through middleware and between the hooks; of an atomic job its outcome."""
         claim, hooks = attempt.claim, self._hooks
         if hooks.before:
             about = (claim.job_name, claim.job_id, claim.attempt)
-            await self._await_hooks(hooks.before, slot, *about)
+            await self._await_hooks(hooks.before, slot, attempt, *about)
+        value: Any = None
         decided: Decided | None = None
-        value = None
         try:
             if attempt.task.options.atomic:
                 decided = await self._decided_atomically(attempt, slot)
@@ -260,8 +275,8 @@ class Execution:
             raise
         if hooks.after and (decided is None or decided[2] is not False):
             elapsed = self._milliseconds(attempt)
-            await self._await_hooks(hooks.after, slot, claim.job_name, claim.job_id, elapsed)
-        return self._succeeded(attempt, value) if decided is None else decided
+            await self._await_hooks(hooks.after, slot, attempt, claim.job_name, claim.job_id, elapsed)
+        return value, decided
 
     async def _decided_atomically(self, attempt: _Attempt, slot: Slot) -> Decided:
         """Middleware is within the transaction, hooks are not."""
@@ -273,12 +288,10 @@ class Execution:
 
     def _through_middleware(self, attempt: _Attempt, slot: Slot) -> Awaitable[Any]:
         chain: Callable[[], Awaitable[Any]]
-        if attempt.task.is_async:
-            chain = attempt.call
-        elif attempt.task.options.atomic:
-            chain = partial(self._within_transaction, slot, attempt.call)
-        else:
-            chain = partial(self._on_thread, slot, attempt.call)
+        chain = attempt.call
+        if not attempt.task.is_async:
+            there = self._within_transaction if attempt.task.options.atomic else self._on_thread
+            chain = partial(there, slot, partial(self._in_context, attempt, attempt.call))
         if self._hooks.around:
             context = context_of(attempt.claim)
             for wrapper in reversed(self._hooks.around):
@@ -298,19 +311,23 @@ class Execution:
         call_there = partial(copy_context().run, _carry(call))
         return _unwrap(await self._environment.visit(slot.thread, call_there))
 
-    async def _await_hooks(self, hooks: list[Hook], slot: Slot, *arguments: object) -> None:
+    async def _await_hooks(
+        self, hooks: list[Hook], slot: Slot, attempt: _Attempt, *arguments: object
+    ) -> None:
         """Call hooks in order: async ones here, sync ones on the slot's thread, like sync jobs."""
         for hook in hooks:
             if is_async(hook):
                 await await_hook(hook, *arguments)
             else:
-                await self._on_thread(slot, partial(call_hooks, [hook], *arguments))
+                call = partial(call_hooks, [hook], *arguments)
+                await self._on_thread(slot, partial(self._in_context, attempt, call, strict=False))
 
     async def _fail_in_loop(self, attempt: _Attempt, slot: Slot, error: BaseException) -> Decided:
         if self._hooks.error:
             claim = attempt.claim
             about = (claim.job_name, claim.job_id, error, claim.attempt)
-            await self._await_hooks(self._hooks.error, slot, *about)
+            with self._restored(attempt, strict=False):
+                await self._await_hooks(self._hooks.error, slot, attempt, *about)
         return self._failed(attempt, error)
 
     def _milliseconds(self, attempt: _Attempt) -> float:
