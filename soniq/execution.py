@@ -258,7 +258,7 @@ class Execution:
             return await self._fail_in_loop(attempt, slot, error)
 
     async def _value(self, attempt: _Attempt, slot: Slot) -> tuple[Any, Decided | None]:
-        """What the handler returns, through middleware and between the hooks; of an atomic job its outcome."""
+        """What the handler returns, through middleware and between the hooks; if atomic, what comes of it."""
         claim, hooks = attempt.claim, self._hooks
         if hooks.before:
             about = (claim.job_name, claim.job_id, claim.attempt)
