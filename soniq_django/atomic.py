@@ -76,8 +76,10 @@ class OrmTransaction(JobTransaction):
             return
         self._open = False
         connection = self._connection
-        connections[self._alias] = connection  # the handler may have taken it from there
         try:
+            if connections[self._alias] is not connection:  # the handler took it from there
+                connections[self._alias].close()
+                connections[self._alias] = connection
             while self._block in connection.atomic_blocks:
                 connection.atomic_blocks[-1].__exit__(RolledBackError, RolledBackError(), None)
         except Exception:
