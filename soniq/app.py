@@ -221,14 +221,7 @@ class Soniq:
         return Worker(
             backend=self.backend,
             registry=self.registry,
-            execution=Execution(
-                backend=self.backend,
-                registry=self.registry,
-                settings=settings,
-                retry_policy=self._retry_policy,
-                metrics=self._metrics,
-                environment=self._environment,
-            ),
+            execution=self.execution(),
             settings=settings,
             concurrency=concurrency,
             queues=settings.queues if queues is None else check_queues(_listed(queues)),
@@ -236,6 +229,23 @@ class Soniq:
             prefetch=prefetch,
             observe=observe,
             recycling=recycling,
+        )
+
+    def execution(
+        self, *, registry: Registry | None = None, environment: Environment | None = None
+    ) -> Execution:
+        """What runs single attempts, without a worker around it; for test kits.
+
+        :param registry: default: the app's own
+        :param environment: what surrounds the code of jobs; default: the app's own
+        """
+        return Execution(
+            backend=self.backend,
+            registry=registry or self.registry,
+            settings=self.settings,
+            retry_policy=self._retry_policy,
+            metrics=self._metrics,
+            environment=environment or self._environment,
         )
 
     # -- looking and steering

@@ -27,6 +27,10 @@ logger = logging.getLogger("soniq.enqueue")
 Aware: TypeAlias = Callable[[datetime], datetime | None]
 Target: TypeAlias = Task[..., Any] | TaskRef | str | Callable[..., Any]
 
+# Told of each enqueue on the thread that made it: the jobs, and the ids that the caller gets. What it raises
+# reaches the caller.
+Watcher: TypeAlias = Callable[[list[NewJob], list[str]], None]
+
 MAX_DEDUP_KEY = 255
 LAST_YEAR = 9998  # of scheduled_at; sums beyond the year 9999 overflow
 
@@ -63,6 +67,7 @@ class JobProducer:
         self._capture = registry.contexts.capture
         self._hostname = socket.gethostname()
         self._unknown = JobOptions()
+        self.watchers: list[Watcher] = []  # of test kits
 
     def enqueue(self, target: Target, args: Mapping[str, Any], options: EnqueueOptions) -> str:
         """Store one job on the calling thread, within its transaction; return its id."""
@@ -77,7 +82,7 @@ class JobProducer:
         self, target: Target, args: Mapping[str, Any], options: EnqueueOptions, context: str | None
     ) -> str:
         self._ready()
-        return self._backend.enqueue([self.new_job(target, args, options, context)])[0]
+        return self._store([self.new_job(target, args, options, context)])[0]
 
     def enqueue_many(
         self, target: Target, args_list: Iterable[Mapping[str, Any]], options: EnqueueOptions
@@ -105,7 +110,17 @@ class JobProducer:
         self._ready()
         if isinstance(args_list, (str, Mapping)) or not isinstance(args_list, Iterable):
             raise InvalidEnqueue(f"args_list is {args_list!r}: give a list of dicts of keyword arguments")
-        return self._backend.enqueue(_numbered(self._maker(target, options, context), args_list))
+        return self._store(_numbered(self._maker(target, options, context), args_list))
+
+    def _store(self, jobs: Iterable[NewJob]) -> list[str]:
+        watchers = tuple(self.watchers)
+        if not watchers:
+            return self._backend.enqueue(jobs)
+        noted = list(jobs)
+        ids = self._backend.enqueue(noted)
+        for watcher in watchers:
+            watcher(noted, ids)
+        return ids
 
     def new_job(
         self, target: Target, args: Mapping[str, Any], options: EnqueueOptions, context: str | None = None

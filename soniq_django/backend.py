@@ -48,8 +48,8 @@ class DjangoBackend(JobTable, WorkerTable, DeadLetterTable):
         if self.connection.in_atomic_block:
             raise ConfigurationError(
                 f"a worker cannot run inside a transaction of {self.alias!r} (a TestCase, the db fixture): "
-                "it would not see its jobs; in tests use an app in memory (the fixtures soniq_app and "
-                "run_jobs, or soniq.testing.make_app), or a TransactionTestCase"
+                "it would not see its jobs; in tests call soniq_django.testing.drain_jobs(), or use an app "
+                "in memory (the fixtures soniq_app and run_jobs), or a TransactionTestCase"
             )
 
     def check_ready(self) -> None:

@@ -12,6 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from soniq.backend import Silence, Subscription
 from soniq.jobs import Claim, NewJob
 from soniq.transitions import Change
+from soniq_django.clock import instead_of_now
 from soniq_django.store.mysql import MySQLStatements
 from soniq_django.store.orm import OrmStatements
 from soniq_django.store.tables import Tables
@@ -43,7 +44,7 @@ class HotPath(Tables):
             ) from error
 
     def _enqueue(self, jobs: Iterable[NewJob]) -> list[str]:
-        if not self.notifies:
+        if not self.notifies or instead_of_now() is not None:
             return self._statements.enqueue(jobs)
         from soniq_django.notify import CHANNEL  # noqa: PLC0415  # needs psycopg
 
@@ -123,8 +124,19 @@ class HotPath(Tables):
             skip_own=skip_own,
         )
 
-    @cached_property
+    @property
     def _statements(self) -> OrmStatements:
+        # The SQL for PostgreSQL has the database's clock built in; the ORM's statements take any.
+        return self._tuned if instead_of_now() is None else self._plain
+
+    @cached_property
+    def _plain(self) -> OrmStatements:
+        return (
+            MySQLStatements(self._alias) if self.connection.vendor == "mysql" else OrmStatements(self._alias)
+        )
+
+    @cached_property
+    def _tuned(self) -> OrmStatements:
         if self.connection.vendor == "mysql":
             return MySQLStatements(self._alias)
         if not _has_psycopg3(self.connection):

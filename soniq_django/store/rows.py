@@ -15,6 +15,7 @@ from soniq.jobs import Claim, DeadLetterReason, JobStatus, NewJob
 from soniq.records import DeadLetter, DeadLetterFilter, WorkerRecord
 from soniq.records import Job as JobRecord
 from soniq.transitions import Change
+from soniq_django.clock import instead_of_now
 from soniq_django.fields import JSONText
 from soniq_django.functions import DatabaseNow, from_now
 from soniq_django.models import DeadLetterJob, Job, Worker
@@ -52,6 +53,8 @@ def new_job(job: NewJob) -> Job:
         producer_id=job.producer_id[:255],
         context=None if job.context_json is None else JSONText(job.context_json),
     )
+    if instead_of_now() is not None:  # the columns' defaults know the database's clock alone
+        row.created_at = row.updated_at = row.scheduled_at = cast("Any", DatabaseNow())
     if job.scheduled_at is not None:
         row.scheduled_at = stored_time(job.scheduled_at)
     elif job.delay:
@@ -115,7 +118,7 @@ def dead_letter(job: Job, effect: Change, failures: str | None) -> DeadLetterJob
 
     :param failures: its history with the last failure, as JSON text; None = as the job has it
     """
-    return DeadLetterJob(
+    letter = DeadLetterJob(
         id=job.id,
         job_name=job.job_name,
         queue=job.queue,
@@ -130,6 +133,9 @@ def dead_letter(job: Job, effect: Change, failures: str | None) -> DeadLetterJob
         context=job.context,
         failures=job.failures if failures is None else JSONText(failures),
     )
+    if instead_of_now() is not None:  # see new_job
+        letter.moved_to_dead_letter_at = cast("Any", DatabaseNow())
+    return letter
 
 
 def dead_letter_conditions(where: DeadLetterFilter) -> Q:

@@ -10,7 +10,9 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import OperationalError, connection, connections, transaction
 
+import soniq
 from soniq import Snooze, Soniq, transitions
+from soniq_django.testing import drain_jobs, simulate_crash
 from tests.shop.models import Note
 from tests.yard.jobs import noop
 
@@ -490,3 +492,38 @@ def test_an_atomic_job_can_be_tested_from_memory(soniq_app, run_jobs) -> None:
 
     assert sorted(Note.objects.values_list("text", flat=True)) == ["async", "effect"]
     assert connection.in_atomic_block
+
+
+@pytest.mark.django_db(transaction=False)
+def test_an_atomic_job_can_be_drained_within_a_test() -> None:
+    """On the test's own connection: its outcome is written once, with its effect; a failure undoes it."""
+    fails = [True, False]
+
+    @soniq.job(name="test_atomic.drained", atomic=True, max_retries=1, retry_delay=0)
+    def work() -> None:
+        Note.objects.create(text="effect")
+        if fails.pop(0):
+            raise ValueError
+
+    work.enqueue()
+    summary = drain_jobs()
+
+    assert (summary.retried, summary.succeeded, summary.dead_lettered) == (1, 1, 0)
+    assert [note.text for note in Note.objects.all()] == ["effect"]
+
+
+@pytest.mark.django_db(transaction=False)
+def test_a_simulated_crash_after_an_atomic_job_doubles_nothing() -> None:
+    """There is no moment between its effect and its outcome; a crash before them leaves neither."""
+
+    @soniq.job(name="test_atomic.crashed", atomic=True)
+    def work() -> None:
+        Note.objects.create(text="effect")
+
+    for ran in (True, False):
+        work.enqueue()
+        with simulate_crash(work, attempts=1, ran=ran):
+            summary = drain_jobs()
+        assert summary.succeeded == 1
+
+    assert Note.objects.count() == 2
