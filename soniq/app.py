@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 from uuid import UUID
 
 from soniq import transitions
+from soniq.atomic import refusal
 from soniq.backend import StorageBackend
 from soniq.backends.select import open_backend
 from soniq.contexts import C, Capture
@@ -68,6 +69,7 @@ class Soniq:
             ready=self._make_ready,
             run=self._run,
             aware=self._environment.aware,
+            refusal=lambda: refusal(self.backend, self._environment),
         )
         self.dead_letter = DeadLetterService(
             self.backend,
@@ -238,6 +240,7 @@ class Soniq:
         :param environment: what surrounds the code of jobs; default: the app's own
         """
         return Execution(
+            backend=self.backend,
             registry=registry or self.registry,
             settings=self.settings,
             retry_policy=self._retry_policy,

@@ -41,6 +41,7 @@ class JobProducer:
     :param ready: called before each sync use: sets the store up, or refuses because the app is closed
     :param run: makes a blocking call for async code, once the store is ready
     :param aware: gives the instant that a naive time means, or None where it means none
+    :param refusal: why atomic jobs cannot be run here; None: they can
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class JobProducer:
         run: Run,
         new_id: Callable[[], str] = uuid7_text,
         aware: Aware = lambda _naive: None,
+        refusal: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._backend = backend
         self._registry = registry
@@ -61,6 +63,7 @@ class JobProducer:
         self._run = run
         self._new_id = new_id
         self._aware = aware
+        self._refusal = refusal
         self._capture = registry.contexts.capture
         self._hostname = socket.gethostname()
         self._unknown = JobOptions()
@@ -139,6 +142,8 @@ class JobProducer:
         job = task.options if task is not None else self._unknown
         if isinstance(target, Task):
             options = options.over(target.defaults)
+        if job.atomic and (why := self._refusal()) is not None:
+            raise InvalidEnqueue(f"{name} is atomic=True: {why}")
         ref = target if isinstance(target, TaskRef) else None
         queue = check_queue(_first(options.queue, ref.queue if ref else None, job.queue), InvalidEnqueue)
         priority = check_priority(

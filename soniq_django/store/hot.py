@@ -16,6 +16,7 @@ from soniq_django.clock import instead_of_now
 from soniq_django.store.mysql import MySQLStatements
 from soniq_django.store.orm import OrmStatements
 from soniq_django.store.tables import Tables
+from soniq_django.transactions import enqueue_after, open_elsewhere
 
 if TYPE_CHECKING:
     from soniq_django.store.postgres import PostgresStatements
@@ -32,9 +33,10 @@ class HotPath(Tables):
         self._notify = notify
 
     def enqueue(self, jobs: Iterable[NewJob]) -> list[str]:
-        """See :class:`soniq.backend.StorageBackend`."""
+        """See :class:`soniq.backend.StorageBackend`, and :mod:`soniq_django.transactions`."""
         try:
-            return self._enqueue(jobs)
+            others = open_elsewhere(self.alias)
+            return enqueue_after(others, jobs, self._enqueue) if others else self._enqueue(jobs)
         except SynchronousOnlyOperation as error:
             raise SynchronousOnlyOperation(
                 "enqueue() and enqueue_many() cannot be called from async code; "
@@ -44,16 +46,24 @@ class HotPath(Tables):
     def _enqueue(self, jobs: Iterable[NewJob]) -> list[str]:
         if not self.notifies or instead_of_now() is not None:
             return self._statements.enqueue(jobs)
-        from soniq_django.notify import CHANNEL, hint_after_commit  # noqa: PLC0415  # needs psycopg
+        from soniq_django.notify import CHANNEL  # noqa: PLC0415  # needs psycopg
 
         statements = cast("PostgresStatements", self._statements)
         if isinstance(jobs, list) and len(jobs) == 1 and statements.can_hint(jobs[0]):
             return [statements.enqueue_and_hint(jobs[0], CHANNEL)]
         queues: set[str] = set()
         ids = statements.enqueue(_noting_queues(jobs, queues))
+        self.hint(queues)
+        return ids
+
+    def hint(self, queues: Iterable[str]) -> None:
+        """Tell idle workers to look into these queues, after the commit; where the database can."""
+        if not self.notifies:
+            return
+        from soniq_django.notify import hint_after_commit  # noqa: PLC0415  # needs psycopg
+
         for queue in queues:
             hint_after_commit(self.alias, queue)
-        return ids
 
     def next_due(
         self, *, queues: Collection[str] | None = None, names: Collection[str] | None = None

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from django.db.models import Q
+from django.db.models.functions import Least
 
 from soniq.backends.stored import failed_attempts
 from soniq.ids import is_job_id
@@ -101,7 +102,8 @@ def written(effect: Change) -> dict[str, Any]:
     if effect.error is not None:
         columns["last_error"] = effect.error
     if effect.status is JobStatus.QUEUED:
-        columns["scheduled_at"] = from_now(effect.delay)
+        due = from_now(effect.delay)
+        columns["scheduled_at"] = Least("scheduled_at", due) if effect.sooner else due
         return columns
     columns["finished_at"] = DatabaseNow()
     columns["expires_at"] = None if effect.ttl is None else from_now(effect.ttl)

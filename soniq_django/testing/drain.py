@@ -209,7 +209,12 @@ class Drain:
     async def _crash(self, claim: Claim, fault: Fault) -> None:
         """The worker is gone, and with it the outcome; a sweep finds the job and rescues it."""
         if fault.ran:
-            await self._outcome(claim)
+            outcome = await self._outcome(claim)
+            if outcome.settled is not None:
+                await self._record(
+                    outcome
+                )  # it was on record with all that it did, so nothing is left to lose
+                return
             self._errors.pop((claim.job_id, claim.attempt), None)  # nobody was left to hear of it
         settings = self._app.settings
         # No worker of this drain was ever registered, so to a sweep its claims are those of a dead one.
@@ -225,7 +230,9 @@ class Drain:
 
     async def _record(self, outcome: Outcome) -> None:
         claim = outcome.claim
-        [kept] = await self._call(self._backend.apply, [outcome.change])
+        kept = outcome.settled  # with the transaction of an atomic job
+        if kept is None:
+            [kept] = await self._call(self._backend.apply, [outcome.change])
         self._execution.measure_end(outcome)
         log_outcome(outcome, kept=kept)
         self._note(claim, outcome.change, kept=kept)
