@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Iterator
-from typing import Any, ParamSpec, TypeVar, Unpack, cast, overload
+from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 
 from soniq.errors import InvalidJob, UnknownTask
 from soniq.hooks import Hooks
@@ -23,6 +23,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class JobDecorator(Protocol):
+    """What ``@job(...)`` with options gives: makes a function a job.
+
+    A class of its own and no ``Callable``, because it is by its name that :mod:`soniq.mypy_plugin` knows it.
+    """
+
+    def __call__(self, fn: Callable[P, R], /) -> Task[P, R]:
+        """Make ``fn`` a job."""
+        ...
+
+
 class Registry:
     """Jobs and hooks by name. A registry with a parent also finds what the parent holds.
 
@@ -38,9 +49,7 @@ class Registry:
     @overload
     def job(self, fn: Callable[P, R], /) -> Task[P, R]: ...
     @overload
-    def job(
-        self, fn: None = None, /, **options: Unpack[JobKeywords]
-    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    def job(self, fn: None = None, /, **options: Unpack[JobKeywords]) -> JobDecorator: ...
     def job(self, fn: Callable[..., Any] | None = None, /, **options: Unpack[JobKeywords]) -> Any:
         """Make a function a job. Bare (``@job``) or with options (``@job(queue="emails")``).
 
@@ -91,15 +100,23 @@ class Registry:
         return self._parent.all_hooks().joined(self._own_hooks)
 
     def _register(self, fn: Callable[P, R], options: JobKeywords) -> Task[P, R]:
-        if isinstance(fn, Task):
-            raise InvalidJob(f"{fn.name} is a job already")
-        if not (inspect.isfunction(fn) or inspect.ismethod(fn)):
-            raise InvalidJob(f"{fn!r} is not a function; only functions can be jobs")
-        if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
-            raise InvalidJob(f"{default_name(fn)} is a generator function: a call would run none of it")
+        check_function(fn)
         keywords = cast("dict[str, Any]", dict(options))
         explicit = keywords.pop("name", None)
-        name = default_name(fn) if explicit is None else check_name(explicit)
+        return self.add(
+            fn,
+            Task,
+            name=default_name(fn) if explicit is None else check_name(explicit),
+            options=JobOptions.from_keywords(cast("JobKeywords", keywords)),
+        )
+
+    def add(
+        self, fn: Callable[P, R], kind: type[Task[P, R]], *, name: str, options: JobOptions
+    ) -> Task[P, R]:
+        """Make a function a job of the class ``kind``: for decorators that bring options of their own.
+
+        :raises InvalidJob: the name is too long, or taken by another function
+        """
         if len(name) > MAX_NAME:
             raise InvalidJob(f"{name!r} is longer than {MAX_NAME} characters; give it a name=")
         taken = self._tasks.get(name)
@@ -108,11 +125,16 @@ class Registry:
                 f"the job name {name!r} is taken by {default_name(taken.fn)}; "
                 f"give {default_name(fn)} another name="
             )
-        task: Task[P, R] = Task(
-            fn,
-            name=name,
-            options=JobOptions.from_keywords(cast("JobKeywords", keywords)),
-            producer=self._producer,
-        )
+        task = kind(fn, name=name, options=options, producer=self._producer)
         self._tasks[name] = task
         return task
+
+
+def check_function(fn: object) -> None:
+    """Refuse what cannot be a job."""
+    if isinstance(fn, Task):
+        raise InvalidJob(f"{fn.name} is a job already")
+    if not (inspect.isfunction(fn) or inspect.ismethod(fn)):
+        raise InvalidJob(f"{fn!r} is not a function; only functions can be jobs")
+    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+        raise InvalidJob(f"{default_name(fn)} is a generator function: a call would run none of it")
