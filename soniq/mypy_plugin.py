@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from typing import TypeAlias
 
-from mypy.maptype import map_instance_to_supertype
 from mypy.nodes import (
     ARG_NAMED,
     ARG_NAMED_OPT,
@@ -174,6 +173,9 @@ def _context_task(task: TypeInfo, ctx: FunctionContext | MethodContext) -> TypeI
 
 def _parameters(given: Type) -> Parameters | None:
     """What a job is enqueued with, if that is known."""
+    # mypy's modules import each other in a circle, which this one must not be the first to enter.
+    from mypy.maptype import map_instance_to_supertype  # noqa: PLC0415
+
     proper = get_proper_type(given)
     if not isinstance(proper, Instance):
         return None

@@ -161,7 +161,7 @@ class AsyncResult:
         alias = getattr(current_app().backend, "alias", None)
         if alias is not None and connections[alias].in_atomic_block and not _told(self._found()):
             raise RuntimeError(
-                "get() within a transaction waits for ever: workers see the job after the commit; call it then"
+                "get() within a transaction waits for ever: no worker sees the job before the commit"
             )
 
 

@@ -79,7 +79,7 @@ class Mover:
         :param dry_run: change nothing, and report what would be done
         :raises SourceError: the rows are in another database than soniq's tables, or were changed meanwhile
         """
-        if source.alias != self._alias:
+        if source.alias != self._alias and source.count():
             raise SourceError(
                 f"the {source.what} are in the database {source.alias!r}, soniq's tables in {self._alias!r}. "
                 "A row is moved exactly once only within one transaction: set SONIQ['DATABASE'] to "
