@@ -13,7 +13,7 @@ from django.test import override_settings
 
 from tests.support.vendors import vendor_of_alias
 
-Q_CLUSTER = {"name": "cluster", "orm": "default"}
+Q_CLUSTER = {"name": "cluster", "orm": "default", "timeout": 60, "retry": 120}
 
 
 @contextmanager
@@ -22,7 +22,8 @@ def installed(app, **others):
     name = app.partition(".")[0]
     if importlib.util.find_spec(name) is None:
         pytest.skip(f"{name} is not installed (of django-celery-beat there is none for Django 6.1)")
-    with override_settings(INSTALLED_APPS=[*settings.INSTALLED_APPS, app], **others):
+    # Two steps: apps are made ready before the settings of the same override are in force.
+    with override_settings(**others), override_settings(INSTALLED_APPS=[*settings.INSTALLED_APPS, app]):
         yield
 
 

@@ -67,7 +67,8 @@ def theirs():
 
 
 @pytest.mark.parametrize("alias", ALIASES)
-def test_waiting_tasks_become_jobs_once(alias, theirs, run_import, stored):
+def test_waiting_tasks_become_jobs_once(alias, theirs, run_import, stored, soniq_on):
+    soniq_on(alias)
     with override_settings(DATABASE_ROUTERS=[OnAlias(alias)]):
         send_receipt.enqueue(1)
         send_receipt.using(priority=50, queue_name="emails").enqueue(order_id=2, note="later")
@@ -198,8 +199,9 @@ def test_an_app_that_is_not_installed_is_named(run_import):
 
 @pytest.mark.django_db(databases="__all__", transaction=True)
 @pytest.mark.parametrize("alias", [*POSTGRES, *MYSQL])
-def test_a_row_that_a_worker_holds_is_left_to_it(alias, theirs, run_import, stored):
+def test_a_row_that_a_worker_holds_is_left_to_it(alias, theirs, run_import, stored, soniq_on):
     """And does not make the command wait."""
+    soniq_on(alias)
     held, done = threading.Event(), threading.Event()
 
     def hold(key):
