@@ -37,6 +37,9 @@ class TaskKeywords(TypedDict, total=False):
     # What soniq always does. Celery's opposite is refused.
     acks_late: bool
     reject_on_worker_lost: bool
+    retry_on_worker_lost: bool
+    acks_on_failure: bool
+    acks_on_timeout: bool
     acks_on_failure_or_timeout: bool
     track_started: bool
     store_errors_even_if_ignored: bool
@@ -47,10 +50,15 @@ class TaskKeywords(TypedDict, total=False):
     resultrepr_maxsize: int
 
 
+_AT_LEAST_ONCE = "a job is delivered at least once: when its worker dies, another one runs it"
+_DEAD_LETTER = "a job that failed for good is a dead letter, never back by itself"
 _ALWAYS = {
-    "acks_late": "a job is delivered at least once: when its worker dies, another one runs it",
-    "reject_on_worker_lost": "a job is delivered at least once: when its worker dies, another one runs it",
-    "acks_on_failure_or_timeout": "a job that failed for good is a dead letter, never back by itself",
+    "acks_late": _AT_LEAST_ONCE,
+    "reject_on_worker_lost": _AT_LEAST_ONCE,
+    "retry_on_worker_lost": _AT_LEAST_ONCE,
+    "acks_on_failure": _DEAD_LETTER,
+    "acks_on_timeout": _DEAD_LETTER,
+    "acks_on_failure_or_timeout": _DEAD_LETTER,
 }
 
 

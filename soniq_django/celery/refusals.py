@@ -73,7 +73,6 @@ NAMES = {
 OF_TASK = {
     "s": ENQUEUE_NEXT,
     "si": ENQUEUE_NEXT,
-    "signature": ENQUEUE_NEXT,
     "subtask": ENQUEUE_NEXT,
     "chunks": NAMES["chunks"],
     "map": NAMES["chunks"],

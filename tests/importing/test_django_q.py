@@ -54,14 +54,21 @@ def schedule():
     return schedule
 
 
-@pytest.mark.parametrize("alias", ALIASES)
-def test_waiting_tasks_become_jobs_once(
-    alias, async_task, waiting, run_import, stored, soniq_on, monkeypatch
-):
+@pytest.fixture
+def on_alias(soniq_on, monkeypatch):
+    """Puts soniq's tables and django-q's on one alias."""
     from django_q.conf import Conf
 
-    monkeypatch.setattr(Conf, "ORM", alias)
-    soniq_on(alias)
+    def put(alias):
+        monkeypatch.setattr(Conf, "ORM", alias)
+        soniq_on(alias)
+
+    return put
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_waiting_tasks_become_jobs_once(alias, *, async_task, waiting, run_import, stored, on_alias):
+    on_alias(alias)
     async_task(SEND, 1)
     async_task(SEND, order_id=2, note="ä", group="mine", timeout=3)
     ran = run_import("django_q")

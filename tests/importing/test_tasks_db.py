@@ -182,7 +182,7 @@ def test_rows_in_another_database_than_soniqs_are_refused(reachable, run_import,
         pytest.skip("needs two databases")
     send_receipt.enqueue(1)
     soniq_on(reachable[1])
-    with pytest.raises(CommandError, match="set SONIQ\\['DATABASE'\\] to 'default'"):
+    with pytest.raises(CommandError, match=r"set SONIQ\['DATABASE'\] to 'default'"):
         run_import("tasks_db", "--map", f"{OLD}.send_receipt={SEND}")
 
 

@@ -60,8 +60,8 @@ class Command(BaseCommand):
         "Move the jobs that wait in another queue's tables into soniq's, each exactly once: a batch of rows "
         "is locked, stored as jobs and taken out there in one transaction. A row whose task is no job here, "
         "or that cannot be moved for another reason, stays, and is listed with the reason. Recurring "
-        "schedules are listed: soniq has no schedules yet. Exit code 0: all was moved; 1: something stays; 2: "
-        "it could not be done."
+        "schedules are listed: soniq has no schedules yet. Exit code 0: all was moved; 1: something stays; "
+        "2: it could not be done."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
