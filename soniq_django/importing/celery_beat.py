@@ -50,7 +50,8 @@ class ClockedTasks:
 
     def _clocked(self) -> Any:
         tasks = self._models.PeriodicTask.objects.using(self.alias)
-        return tasks.filter(enabled=True, clocked__isnull=False)
+        # Not select_related: PostgreSQL locks no rows of an outer join.
+        return tasks.filter(enabled=True, clocked__isnull=False).prefetch_related("clocked")
 
 
 def recurring() -> Iterator[Recurring]:
