@@ -193,7 +193,7 @@ def test_a_map_that_says_nothing_is_refused(pair, run_import):
 
 
 def test_an_app_that_is_not_installed_is_named(run_import):
-    with pytest.raises(CommandError, match="'procrastinate.contrib.django' is not in INSTALLED_APPS"):
+    with pytest.raises(CommandError, match=r"'procrastinate\.contrib\.django' is not in INSTALLED_APPS"):
         run_import("procrastinate")
 
 
