@@ -1,5 +1,6 @@
 """mypy accepts the calls that fit a job, and rejects those that do not."""
 
+import json
 import re
 import subprocess
 import sys
@@ -90,3 +91,21 @@ def test_results_have_the_types_that_the_functions_promise(said, name):
 
 def test_the_example_project_passes_mypy_strict(said):
     assert {place: texts for place, texts in said.items() if place[0] not in CASES} == {}
+
+
+def test_pyright_agrees_as_far_as_it_can_without_a_plugin():
+    """Its twin basedpyright, which a Python package brings along whole."""
+    pytest.importorskip("basedpyright", reason="basedpyright is not installed (the extra dev has it)")
+    cases = HERE / "plain_cases.py"
+    ran = subprocess.run(
+        [sys.executable, "-m", "basedpyright", "--outputjson", "--level", "error", str(cases)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    found = json.loads(ran.stdout)["generalDiagnostics"]
+    rejected = {one["range"]["start"]["line"] + 1 for one in found}
+    lines = cases.read_text().splitlines()
+    assert rejected == {number for number, line in enumerate(lines, 1) if line.endswith("  # error")}, found
