@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 
+from soniq.contexts import Contexts
 from soniq.errors import InvalidJob, UnknownTask
 from soniq.hooks import Hooks
 from soniq.task import (
@@ -45,6 +46,7 @@ class Registry:
         self._parent = parent
         self._tasks: dict[str, Task[..., Any]] = {}
         self._own_hooks = Hooks()
+        self.contexts: Contexts = Contexts(None if parent is None else parent.contexts)
 
     @overload
     def job(self, fn: Callable[P, R], /) -> Task[P, R]: ...
@@ -79,6 +81,14 @@ class Registry:
             return self._parent.find(name)
         return task
 
+    def add(self, task: Task[..., Any]) -> None:
+        """Hold a task that was made elsewhere, in the place of one of the same name and function.
+
+        :raises InvalidJob: the name is taken by another function
+        """
+        self._check_free(task.name, task.fn)
+        self._tasks[task.name] = task
+
     def __iter__(self) -> Iterator[str]:
         """All names, the parent's included."""
         yield from self._tasks
@@ -103,31 +113,26 @@ class Registry:
         check_function(fn)
         keywords = cast("dict[str, Any]", dict(options))
         explicit = keywords.pop("name", None)
-        return self.add(
-            fn,
-            Task,
-            name=default_name(fn) if explicit is None else check_name(explicit),
-            options=JobOptions.from_keywords(cast("JobKeywords", keywords)),
-        )
-
-    def add(
-        self, fn: Callable[P, R], kind: type[Task[P, R]], *, name: str, options: JobOptions
-    ) -> Task[P, R]:
-        """Make a function a job of the class ``kind``: for decorators that bring options of their own.
-
-        :raises InvalidJob: the name is too long, or taken by another function
-        """
+        name = default_name(fn) if explicit is None else check_name(explicit)
         if len(name) > MAX_NAME:
             raise InvalidJob(f"{name!r} is longer than {MAX_NAME} characters; give it a name=")
+        self._check_free(name, fn)
+        task: Task[P, R] = Task(
+            fn,
+            name=name,
+            options=JobOptions.from_keywords(cast("JobKeywords", keywords)),
+            producer=self._producer,
+        )
+        self._tasks[name] = task
+        return task
+
+    def _check_free(self, name: str, fn: Callable[..., Any]) -> None:
         taken = self._tasks.get(name)
         if taken is not None and default_name(taken.fn) != default_name(fn):
             raise InvalidJob(
                 f"the job name {name!r} is taken by {default_name(taken.fn)}; "
                 f"give {default_name(fn)} another name="
             )
-        task = kind(fn, name=name, options=options, producer=self._producer)
-        self._tasks[name] = task
-        return task
 
 
 def check_function(fn: object) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Concatenate, Literal, NoReturn, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
+from typing import Any, Concatenate, Literal, NoReturn, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from soniq.default import shared
 from soniq.registry import check_function
@@ -87,10 +87,11 @@ def _task(fn: Callable[..., Any], *, bind: bool, options: dict[str, Any]) -> Cel
     check_function(fn)
     given = dict(options)
     name = given.pop("name", None)
-    made = shared.add(
+    task: CeleryTask[..., Any] = CeleryTask(
         fn,
-        CeleryTask,
         name=default_name(fn) if name is None else check_name(name),
         options=declared(given, bind=bind),
+        producer=lambda: current_app().producer,
     )
-    return cast("CeleryTask[..., Any]", made)
+    shared.add(task)
+    return task
