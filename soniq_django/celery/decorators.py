@@ -69,7 +69,7 @@ class CeleryApp:
         :raises UnknownTask: no job of that name is registered here
         """
         app = current_app()
-        target = app.registry.get(name)
+        target = app.producer.task(name)
         bound = target.signature.bind(tuple(args or ()), dict(kwargs or {}))
         return AsyncResult(app.producer.enqueue(target, bound, sent(options)))
 

@@ -122,7 +122,7 @@ class Mover:
             return row
         name = self._tasks(row.task)
         try:
-            task = self._app.registry.get(name)
+            task = self._app.producer.task(name)
             return self._app.producer.new_job(
                 task, task.signature.bind(tuple(row.args), dict(row.kwargs)), self._options(row)
             )
