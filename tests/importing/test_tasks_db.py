@@ -48,15 +48,22 @@ class OnAlias:
     db_for_read = db_for_write
 
 
-@pytest.fixture(autouse=True)
-def declared(monkeypatch):
+FUNCTIONS = (send_receipt, unknown)
+
+
+def declare(monkeypatch):
     """The functions above are tasks: a task is looked up by the path of its function."""
     if find_spec("django.tasks"):
         from django.tasks import task
     else:
         from django_tasks import task
-    for function in (send_receipt, unknown):
+    for function in FUNCTIONS:
         monkeypatch.setattr(sys.modules[__name__], function.__name__, task()(function))
+
+
+@pytest.fixture(autouse=True)
+def declared(monkeypatch):
+    declare(monkeypatch)
 
 
 @pytest.fixture
@@ -226,3 +233,14 @@ def test_a_row_that_a_worker_holds_is_left_to_it(alias, theirs, run_import, stor
         assert "1 moved" in ran.said
         assert stored(alias) == [(SEND, {"order_id": 2}, "default", 100)]
         assert theirs.objects.count() == 1
+
+
+def test_tasks_that_stay_tasks_need_no_map(theirs, run_import, stored, monkeypatch):
+    """The project changes TASKS, and nothing else."""
+    pytest.importorskip("soniq_django.tasks")
+    send_receipt.enqueue(1, note="n")
+    with override_settings(TASKS={"default": {"BACKEND": "soniq_django.tasks.SoniqBackend", "QUEUES": []}}):
+        declare(monkeypatch)
+        ran = run_import("tasks_db")
+    assert (ran.code, theirs.objects.count()) == (0, 0), ran.said
+    assert [row[0] for row in stored()] == [f"{OLD}.send_receipt"]
