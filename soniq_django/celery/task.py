@@ -14,7 +14,7 @@ from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 from django.utils import timezone
 
 from soniq import InvalidArguments, InvalidJob, JobContext, Task
-from soniq.task import JobOptions, Producer, default_name
+from soniq.task import Producer, default_name
 from soniq_django.celery.options import CeleryOptions, Ignore, MaxRetriesExceededError, Retry, sent
 from soniq_django.celery.refusals import OF_TASK, Unsupported
 from soniq_django.celery.result import AsyncResult
@@ -57,9 +57,9 @@ class CeleryTask(Task[P, R]):
     """
 
     def __init__(
-        self, fn: Callable[P, R], *, name: str, options: JobOptions, producer: Callable[[], Producer]
+        self, fn: Callable[P, R], *, name: str, options: CeleryOptions, producer: Callable[[], Producer]
     ) -> None:
-        self.celery = options if isinstance(options, CeleryOptions) else CeleryOptions()
+        self.celery = options
         function: Callable[..., Any] = fn
         self.run = functools.partial(function, self) if self.celery.bind else function
         super().__init__(

@@ -6,7 +6,7 @@ What was moved is deleted there.
 from __future__ import annotations
 
 import ast
-import pickle
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +15,7 @@ from django.db import router
 from django.utils import timezone
 
 from soniq_django.importing.locking import locked
-from soniq_django.importing.pickles import Serializer, foreign_path
+from soniq_django.importing.pickles import PackageError, Serializer, foreign_path
 from soniq_django.importing.rows import Recurring, Row, SourceError, Unmovable, Waiting, call_text
 from soniq_django.times import aware
 
@@ -79,7 +79,7 @@ class Packages:
             return stays(
                 "it was not signed with this project's SECRET_KEY and Q_CLUSTER['name'], so it is not read"
             )
-        except (pickle.UnpicklingError, ValueError) as error:
+        except (PackageError, ValueError, zlib.error) as error:
             return stays(f"its package is damaged: {error}")
         if not isinstance(package, dict) or not {"func", "args", "kwargs"} <= package.keys():
             return stays("its package is not what django-q writes")

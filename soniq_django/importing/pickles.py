@@ -31,6 +31,10 @@ PLAIN: dict[tuple[str, str], Any] = {
 }
 
 
+class PackageError(Exception):
+    """A pickle is damaged, or made of what cannot be read by hand."""
+
+
 class Foreign:
     """Stands for an object, or for a class or function, of a type that is not read."""
 
@@ -54,14 +58,12 @@ class Foreign:
 def read(data: bytes) -> Any:
     """What the pickle holds, in plain types and Foreigns.
 
-    :raises pickle.UnpicklingError: it is damaged, or made of what cannot be read by hand
+    :raises PackageError: it is damaged, or made of what cannot be read by hand
     """
     try:
         return _Reader(io.BytesIO(data)).load()
-    except pickle.UnpicklingError:
-        raise
     except Exception as error:  # a damaged pickle makes the reader raise nearly anything
-        raise pickle.UnpicklingError(f"{type(error).__name__}: {error}") from error
+        raise PackageError(f"{type(error).__name__}: {error}") from error
 
 
 def foreign_path(value: object) -> str | None:
@@ -93,4 +95,4 @@ class _Reader(pickle.Unpickler):
 
     def persistent_load(self, pid: Any) -> Any:
         """Refused."""
-        raise pickle.UnpicklingError(f"it refers to {pid!r}, which is not in it")
+        raise PackageError(f"it refers to {pid!r}, which is not in it")
