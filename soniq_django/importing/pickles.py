@@ -16,6 +16,8 @@ from collections import OrderedDict
 from decimal import Decimal
 from typing import Any, ClassVar, Self
 
+from soniq.arguments import MAX_DEPTH
+
 PLAIN: dict[tuple[str, str], Any] = {
     ("builtins", "set"): set,
     ("builtins", "frozenset"): frozenset,
@@ -68,15 +70,18 @@ def read(data: bytes) -> Any:
 
 def foreign_path(value: object) -> str | None:
     """The path of the first Foreign in ``value``, or None."""
-    if isinstance(value, Foreign) or (isinstance(value, type) and issubclass(value, Foreign)):
-        return value.path
-    if isinstance(value, dict):
-        items: list[object] = [*value.keys(), *value.values()]
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        items = list(value)
-    else:
-        return None
-    return next((path for path in map(foreign_path, items) if path is not None), None)
+    seen: set[int] = set()  # a pickle can hold a list that holds itself
+
+    def found(item: object, depth: int = MAX_DEPTH) -> str | None:
+        if isinstance(item, Foreign) or (isinstance(item, type) and issubclass(item, Foreign)):
+            return item.path
+        if not isinstance(item, (dict, list, tuple, set, frozenset)) or id(item) in seen or not depth:
+            return None  # what is deeper cannot be stored, whatever it is
+        seen.add(id(item))
+        inner = [*item.keys(), *item.values()] if isinstance(item, dict) else list(item)
+        return next((path for one in inner if (path := found(one, depth - 1)) is not None), None)
+
+    return found(value)
 
 
 class Serializer:

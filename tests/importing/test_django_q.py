@@ -238,6 +238,20 @@ def test_other_types_are_named_and_not_made(value, protocol):
     assert isinstance(inner, Foreign) or issubclass(inner, Foreign)
 
 
+def test_lists_without_an_end_are_left_and_listed(async_task, waiting, run_import):
+    """One that holds itself, and one that is deeper than Python's own calls."""
+    endless = []
+    endless.append(endless)
+    deep = []
+    for _ in range(300):
+        deep = [deep]
+    async_task(SEND, endless)
+    async_task(SEND, deep)
+    ran = run_import("django_q")
+    assert (ran.code, waiting.count()) == (1, 2)
+    assert ran.said.count("or contains itself") == 1  # for both
+
+
 @pytest.mark.parametrize("data", [b"", b"x", b"\x80\x05.", pickle.dumps([1])[:-2], b"\x80\x05Xxxxx"])
 def test_damaged_pickles_are_an_error_of_one_kind(data):
     with pytest.raises(PackageError):
