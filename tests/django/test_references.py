@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.db import connections
 from django.db.models import Model
 from django.db.utils import OperationalError
@@ -15,6 +16,7 @@ from django.utils.translation import gettext_lazy, override
 
 import soniq
 from soniq import InvalidArguments, Soniq
+from soniq.backends.memory import MemoryBackend
 from soniq.codec import REGISTERED, Types, decode_values, encode_values
 from soniq_django.backend import DjangoBackend
 from soniq_django.connections import DjangoEnvironment
@@ -22,14 +24,22 @@ from tests.shop.models import Note, Order
 from tests.support.vendors import ALIASES
 
 
+class Memory(MemoryBackend):
+    """Closes the connections of the slots' threads, as the store in the database does."""
+
+    def release(self):
+        connections.close_all()
+
+
 @pytest.fixture(params=["django", "memory"])
 async def app(request, transactional_db):
     """Jobs in the first database, and in memory: references are a matter of the environment alone."""
-    backend = DjangoBackend("default") if request.param == "django" else "memory"
+    backend = DjangoBackend("default") if request.param == "django" else Memory()
     app = Soniq(backend=backend, environment=DjangoEnvironment(), poll_interval=0.02, retry_delay=0)
     await app.setup()
     yield app
     await app.close()
+    await sync_to_async(connections.close_all)()  # of the thread that asgiref keeps for async code
 
 
 @pytest.fixture(params=["sync", "async", "sync with middleware"])
@@ -204,8 +214,6 @@ async def test_check_loads_nothing(app):
     order = await saved()
     await app.enqueue(work, order=order)
     await order.adelete()
-    from asgiref.sync import sync_to_async
-
     report = await sync_to_async(check_jobs)(app.backend, app.registry)
     assert (report.findings, report.examined) == ((), 1)
 
