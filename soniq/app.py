@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 from uuid import UUID
 
 from soniq import transitions
+from soniq.atomic import refusal
 from soniq.backend import StorageBackend
 from soniq.backends.select import open_backend
 from soniq.codec import REGISTERED, Missing, load, read, references_in
@@ -70,6 +71,7 @@ class Soniq:
             ready=self._make_ready,
             run=self._run,
             aware=self._environment.aware,
+            refusal=lambda: refusal(self.backend, self._environment),
         )
         self.dead_letter = DeadLetterService(
             self.backend,
@@ -221,13 +223,7 @@ class Soniq:
         return Worker(
             backend=self.backend,
             registry=self.registry,
-            execution=Execution(
-                registry=self.registry,
-                settings=settings,
-                retry_policy=self._retry_policy,
-                metrics=self._metrics,
-                environment=self._environment,
-            ),
+            execution=self.execution(),
             settings=settings,
             concurrency=concurrency,
             queues=settings.queues if queues is None else check_queues(_listed(queues)),
@@ -235,6 +231,23 @@ class Soniq:
             prefetch=prefetch,
             observe=observe,
             recycling=recycling,
+        )
+
+    def execution(
+        self, *, registry: Registry | None = None, environment: Environment | None = None
+    ) -> Execution:
+        """What runs single attempts, without a worker around it; for test kits.
+
+        :param registry: default: the app's own
+        :param environment: what surrounds the code of jobs; default: the app's own
+        """
+        return Execution(
+            backend=self.backend,
+            registry=registry or self.registry,
+            settings=self.settings,
+            retry_policy=self._retry_policy,
+            metrics=self._metrics,
+            environment=environment or self._environment,
         )
 
     # -- looking and steering
