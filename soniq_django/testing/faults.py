@@ -59,7 +59,8 @@ def simulate_crash(
 
     :param job: a job or the name of one; None = any
     :param attempts: which attempts, from 1; None = all
-    :param ran: let the handler run first, so that all but the record of it is there
+    :param ran: let the handler run first, so that all but the record of it is there; of an atomic job
+        nothing is, as its worker is lost before the commit
     :param args: only jobs with these arguments; joined with ``kwargs``
     """
     with _faulty(Fault("crash", *_meant(job, args, kwargs, attempts), ran)):
