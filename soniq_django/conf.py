@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from soniq import ConfigurationError, Soniq, get_default_app, set_default_app
 from soniq.settings import Settings, check_known
 
-_OWN = ("DATABASE", "JOBS_MODULE", "NOTIFY", "PROCESSES", "TESTING")
+_OWN = ("DATABASE", "DEV_WORKER", "JOBS_MODULE", "NOTIFY", "PROCESSES", "TESTING")
 _MODES = ("manual", "inline", "memory")
 _CORE = {field.name.upper(): field.name for field in fields(Settings)}
 _QUOTED_OR_NAME = re.compile(
@@ -27,6 +27,7 @@ class DjangoSettings:
 
     core: dict[str, Any]  # keywords of Soniq
     database: str | None = None  # alias that holds the tables; None = the router's choice
+    dev_worker: bool = False  # runserver runs a worker beside itself, in DEBUG
     processes: int = 1  # worker processes per soniq_worker
     notify: bool = True  # wake workers by LISTEN/NOTIFY where the database can
     jobs_module: str = "jobs"  # imported from every installed app
@@ -64,6 +65,9 @@ def read_settings() -> DjangoSettings:
     notify = values.get("NOTIFY", True)
     if not isinstance(notify, bool):
         raise ImproperlyConfigured(f"SONIQ['NOTIFY'] is {notify!r}: give True or False")
+    dev_worker = values.get("DEV_WORKER", False)
+    if not isinstance(dev_worker, bool):
+        raise ImproperlyConfigured(f"SONIQ['DEV_WORKER'] is {dev_worker!r}: give True or False")
     processes = values.get("PROCESSES", 1)
     if isinstance(processes, bool) or not isinstance(processes, int) or processes < 1:
         raise ImproperlyConfigured(f"SONIQ['PROCESSES'] is {processes!r}: give 1 or more")
@@ -76,6 +80,7 @@ def read_settings() -> DjangoSettings:
     return DjangoSettings(
         core=core,
         database=database,
+        dev_worker=dev_worker,
         notify=notify and testing is None,  # nobody listens, and tests count callbacks of on_commit()
         processes=processes,
         jobs_module=jobs_module,
@@ -85,21 +90,25 @@ def read_settings() -> DjangoSettings:
 
 def configure() -> DjangoSettings:
     """Make the app that ``settings.SONIQ`` describes, and make it the default one."""
-    from soniq_django.backend import DjangoBackend  # noqa: PLC0415  # needs the models
-    from soniq_django.connections import DjangoEnvironment  # noqa: PLC0415  # as above
-
     settings = read_settings()
-    app = Soniq(
-        backend=DjangoBackend(settings.database, notify=settings.notify),
-        environment=DjangoEnvironment(),
-        **settings.core,
-    )
-    set_default_app(app)
+    set_default_app(app_on(settings.database, settings))
     if settings.testing is not None:
         from soniq_django.testing import testing_mode  # noqa: PLC0415  # for tests alone
 
         set_default_app(testing_mode(settings.testing).enable())
     return settings
+
+
+def app_on(database: str | None, settings: DjangoSettings) -> Soniq:
+    """The app that the settings describe, on this database; None = where the router writes jobs."""
+    from soniq_django.backend import DjangoBackend  # noqa: PLC0415  # needs the models
+    from soniq_django.connections import DjangoEnvironment  # noqa: PLC0415  # as above
+
+    return Soniq(
+        backend=DjangoBackend(database, notify=settings.notify),
+        environment=DjangoEnvironment(),
+        **settings.core,
+    )
 
 
 def current_app() -> Soniq:
