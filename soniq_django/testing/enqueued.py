@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
-from soniq.arguments import decode, encode
+from soniq.arguments import decode
+from soniq.codec import encode_values
 from soniq.jobs import NewJob
 from soniq.records import DeadLetter, Job
 from soniq.task import Task, TaskRef
@@ -123,6 +124,6 @@ def holds(expected: object, stored: object) -> bool:
     if expected == stored:
         return True
     try:
-        return bool(decode(encode(expected, limit=_UNLIMITED)) == stored)
+        return bool(encode_values(expected, limit=_UNLIMITED) == stored)
     except Exception:  # noqa: BLE001  # a value that cannot be stored is not what was stored
         return False
