@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from soniq.jobs import Claim
+from soniq.jobs import JSON, Claim
 from soniq_django.testing.enqueued import Named, holds, name_of
 
 Kind: TypeAlias = Literal["crash", "timeout"]
@@ -29,9 +29,14 @@ class Fault:
             self.job_name in (None, claim.job_name)
             and (self.attempts is None or claim.attempt in self.attempts)
             and all(
-                name in claim.args and holds(value, claim.args[name]) for name, value in self.args.items()
+                name in claim.args and holds(value, claim.args[name], claim.args[name])
+                for name, value in self.args.items()
             )
         )
+
+
+def _has(args: Mapping[str, JSON], name: str, value: object) -> bool:
+    return name in args and holds(value, args[name], args[name])
 
 
 _present: list[Fault] = []

@@ -246,7 +246,7 @@ class Parcel:
 
 def test_values_are_compared_as_they_are_stored(app, alias):
     @app.job
-    def keep(key: uuid.UUID, day: dt.date, size: Size, parcel: Parcel, note: Note, pair: tuple):
+    def keep(*, key: uuid.UUID, day: dt.date, size: Size, parcel: Parcel, note: Note, pair: tuple):
         pass
 
     note = Note.objects.using(alias).create(text="x")
@@ -258,8 +258,11 @@ def test_values_are_compared_as_they_are_stored(app, alias):
         "note": note,
         "pair": (1, [2]),
     }
-    keep.enqueue(**values)
+    with capture_jobs() as jobs:
+        keep.enqueue(**values)
 
+    given = {name: jobs[0].args[name] for name in values if name != "note"}
+    assert given == {name: value for name, value in values.items() if name != "note"}
     assert_enqueued(keep, **values)
     for name, other in {"key": uuid.uuid4(), "parcel": Parcel(decimal.Decimal(2)), "pair": (1, [3])}.items():
         with pytest.raises(AssertionError, match=f"{name}: expected"):
