@@ -98,7 +98,6 @@ class Drain:
         self._attempts = Attempts(app, raising=raising, limit=limit)
         self._queues = None if queues is None else check_queues(list(queues))
         self._jobs = None if jobs is None else tuple(name_of(job) for job in jobs)
-        self._names: Collection[str] = tuple(self._attempts.registry) if self._jobs is None else self._jobs
         self._once = once
         self._limit = limit
         self._worker_id = str(uuid.uuid4())
@@ -126,6 +125,11 @@ class Drain:
         while claims := await self._claim(limit=1):
             await self._attempts.make(claims[0])
 
+    @property
+    def _names(self) -> Collection[str]:
+        """What may be claimed; asked anew each time, as jobs may import the modules of others."""
+        return tuple(self._attempts.registry) if self._jobs is None else self._jobs
+
     async def _claim(self, *, limit: int) -> list[Claim]:
         if not self._once:
             # A new name for each claim: a store may let a worker it knows go on where it was, and so pass by
@@ -142,7 +146,7 @@ class Drain:
 
     async def _claim_one(self, job_id: str, name: str, queue: str) -> Claim | None:
         """A claim of this job alone; others that came with it are given back."""
-        self._names, self._queues = (name,), (queue,)
+        self._jobs, self._queues = (name,), (queue,)
         claims = await self._claim(limit=self._limit)
         others = [transitions.interrupt(claim) for claim in claims if claim.job_id != job_id]
         if others:
