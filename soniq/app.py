@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 from uuid import UUID
 
 from soniq import transitions
+from soniq.audience import Audience, Observer
 from soniq.backend import StorageBackend
 from soniq.backends.select import open_backend
 from soniq.dead_letter import DeadLetterService
@@ -42,6 +43,7 @@ class Soniq:
     :param retry_policy: decides about every failure instead of the jobs' own options
     :param metrics_sink: told of every attempt
     :param environment: what surrounds the code of jobs; frameworks set it
+    :param observer: hears of jobs where it may take time for it; frameworks set it
     :param settings: see :class:`soniq.settings.Settings`
     :raises ConfigurationError: a setting is unknown or contradicts another
     """
@@ -54,12 +56,16 @@ class Soniq:
         metrics_sink: MetricsSink | None = None,
         *,
         environment: Environment | None = None,
+        observer: Observer | None = None,
         **settings: Any,
     ) -> None:
         self.settings = Settings.from_mapping(settings)
         self.backend = open_backend(backend, database_url)
         self.registry = Registry(producer=lambda: self.producer, parent=shared)
         self._environment = environment or Environment()
+        self._audience = Audience(
+            _with_methods("metrics_sink", metrics_sink, "record_job_start", "record_job_end"), observer
+        )
         self.producer = JobProducer(
             self.backend,
             self.registry,
@@ -67,6 +73,7 @@ class Soniq:
             ready=self._make_ready,
             run=self._run,
             aware=self._environment.aware,
+            audience=self._audience,
         )
         self.dead_letter = DeadLetterService(
             self.backend,
@@ -74,9 +81,9 @@ class Soniq:
             ready=self._make_ready,
             run=self._run,
             redactor=redactor(self.settings.redact),
+            audience=self._audience,
         )
         self._retry_policy = _with_methods("retry_policy", retry_policy, "delay_for")
-        self._metrics = _with_methods("metrics_sink", metrics_sink, "record_job_start", "record_job_end")
         self._lock = threading.Lock()
         self._ready = False
         self._closed = False
@@ -218,11 +225,13 @@ class Soniq:
                 registry=self.registry,
                 settings=settings,
                 retry_policy=self._retry_policy,
-                metrics=self._metrics,
+                audience=self._audience,
                 environment=self._environment,
             ),
             settings=settings,
             concurrency=concurrency,
+            audience=self._audience,
+            environment=self._environment,
             queues=settings.queues if queues is None else check_queues(_listed(queues)),
             run_once=run_once,
             prefetch=prefetch,

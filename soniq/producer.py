@@ -12,10 +12,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 from soniq.arguments import encode, fingerprint
+from soniq.audience import Audience
 from soniq.backend import Run, StorageBackend
 from soniq.errors import InvalidArguments, InvalidEnqueue
 from soniq.ids import uuid7_text
 from soniq.jobs import NewJob
+from soniq.logged import log_enqueued
 from soniq.records import DeadLetter
 from soniq.registry import Registry
 from soniq.settings import Settings, check_priority, check_queue, is_seconds
@@ -36,6 +38,7 @@ class JobProducer:
     :param ready: called before each sync use: sets the store up, or refuses because the app is closed
     :param run: makes a blocking call for async code, once the store is ready
     :param aware: gives the instant that a naive time means, or None where it means none
+    :param audience: told of what was stored
     """
 
     def __init__(
@@ -48,7 +51,9 @@ class JobProducer:
         run: Run,
         new_id: Callable[[], str] = uuid7_text,
         aware: Aware = lambda _naive: None,
+        audience: Audience | None = None,
     ) -> None:
+        self._audience = audience or Audience()
         self._backend = backend
         self._registry = registry
         self._settings = settings
@@ -62,7 +67,13 @@ class JobProducer:
     def enqueue(self, target: Target, args: Mapping[str, Any], options: EnqueueOptions) -> str:
         """Store one job on the calling thread, within its transaction; return its id."""
         self._ready()
-        return self._backend.enqueue([self.new_job(target, args, options)])[0]
+        jobs = [self.new_job(target, args, options)]
+        ids = self._backend.enqueue(jobs)
+        if self._audience.hears_enqueues:
+            self._audience.enqueued(jobs, ids)
+        if logger.isEnabledFor(logging.DEBUG):
+            log_enqueued(jobs[0], ids[0])
+        return ids[0]
 
     async def aenqueue(self, target: Target, args: Mapping[str, Any], options: EnqueueOptions) -> str:
         """:meth:`enqueue` for async code."""
@@ -78,7 +89,17 @@ class JobProducer:
         self._ready()
         if isinstance(args_list, (str, Mapping)) or not isinstance(args_list, Iterable):
             raise InvalidEnqueue(f"args_list is {args_list!r}: give a list of dicts of keyword arguments")
-        return self._backend.enqueue(_numbered(self._maker(target, options), args_list))
+        jobs = _numbered(self._maker(target, options), args_list)
+        debugs = logger.isEnabledFor(logging.DEBUG)
+        if not self._audience.hears_enqueues and not debugs:
+            return self._backend.enqueue(jobs)
+        noted: list[NewJob] = []
+        ids = self._backend.enqueue(self._audience.noting(jobs, noted))
+        self._audience.enqueued(noted, ids)
+        if debugs:
+            for job, stored_id in zip(noted, ids, strict=True):
+                log_enqueued(job, stored_id)
+        return ids
 
     async def aenqueue_many(
         self, target: Target, args_list: Iterable[Mapping[str, Any]], options: EnqueueOptions

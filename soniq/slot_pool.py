@@ -42,7 +42,7 @@ class SlotPool:
     ) -> None:
         self._execution = execution
         self._pace = pace
-        self._record = deliver
+        self._deliver = deliver
         self._vacated = vacated
         self._may_start = may_start
         self._free = [Slot(number, at_thread_exit) for number in range(concurrency, 0, -1)]
@@ -189,10 +189,6 @@ class SlotPool:
                 self._deliver(outcome)
             self.feed()
             self._vacated()
-
-    def _deliver(self, outcome: Outcome) -> None:
-        self._execution.measure_end(outcome)
-        self._record(outcome)
 
     def _watch_for(self, burst: Burst) -> float | None:
         """Seconds until a job of the burst can have overrun; None = never. At least a short while."""
