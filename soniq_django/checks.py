@@ -94,7 +94,7 @@ def _pool(alias: str, pool: dict[str, Any], own: DjangoSettings) -> Found:
     needed = concurrency + SPARE_CONNECTIONS
     if isinstance(size, int) and isinstance(concurrency, int) and size < needed:
         yield Warning(
-            f"the pool of {alias!r} holds {size} connections, and a worker with CONCURRENCY {concurrency} "
+            f"the pool of {alias!r} has {size} connections, and a worker with CONCURRENCY {concurrency} "
             f"takes up to {needed}: jobs would wait for each other, and the heartbeat for jobs",
             hint=f"Set OPTIONS['pool']['max_size'] to {needed} or more, or SONIQ['CONCURRENCY'] to "
             f"{max(size - SPARE_CONNECTIONS, 1)}.",

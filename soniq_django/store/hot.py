@@ -54,6 +54,10 @@ class HotPath(Tables):
             hint_after_commit(self.alias, queue)
         return ids
 
+    def own_session(self) -> None:
+        """See :class:`soniq_django.store.tables.Tables`."""
+        self._statements.own_session()
+
     def next_due(
         self, *, queues: Collection[str] | None = None, names: Collection[str] | None = None
     ) -> float | None:

@@ -127,6 +127,11 @@ class PostgresStatements(OrmStatements):
 
     # -- claim and apply
 
+    def own_session(self) -> None:
+        """See :class:`soniq_django.store.tables.Tables`."""
+        with translated(self.alias):
+            self.sessions.of(self.connection)
+
     def claim(
         self,
         *,
