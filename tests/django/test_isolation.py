@@ -45,9 +45,7 @@ def by_server(request: pytest.FixtureRequest, alias: str) -> Iterator[str]:
 
 
 @pytest.fixture(params=LEVELS)
-def by_options(
-    request: pytest.FixtureRequest, alias: str, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[str]:
+def by_options(request: pytest.FixtureRequest, alias: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The project's OPTIONS ask for it, so the driver writes it into each BEGIN."""
     wanted = psycopg.IsolationLevel[request.param.replace(" ", "_").upper()]
     monkeypatch.setitem(connections.settings[alias]["OPTIONS"], "isolation_level", wanted)

@@ -89,7 +89,9 @@ def names(heard: list[tuple[str, dict[str, Any]]]) -> list[str]:
 
 
 @pytest.mark.parametrize("job", [noop, anoop], ids=["sync", "async"])
-async def test_a_job_that_ends_well_is_enqueued_started_and_succeeded(app: Soniq, heard: Any, job: Any) -> None:
+async def test_a_job_that_ends_well_is_enqueued_started_and_succeeded(
+    app: Soniq, heard: Any, job: Any
+) -> None:
     """Each signal once, in this order, each with the job as its sender."""
     job_id = await app.enqueue(job)
     assert names(heard) == ["enqueued"]
@@ -104,7 +106,9 @@ async def test_a_job_that_ends_well_is_enqueued_started_and_succeeded(app: Soniq
     assert heard[2][1]["duration"] >= 0
 
 
-async def test_each_failed_attempt_is_told_and_the_last_one_also_as_dead_letter(app: Soniq, heard: Any) -> None:
+async def test_each_failed_attempt_is_told_and_the_last_one_also_as_dead_letter(
+    app: Soniq, heard: Any
+) -> None:
     """``retry_in`` says whether there is another one."""
 
     @app.job(name="work", max_retries=1, retry_delay=0)
