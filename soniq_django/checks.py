@@ -81,8 +81,8 @@ def _postgres(alias: str, connection: BaseDatabaseWrapper, own: DjangoSettings) 
         yield Info(
             f"{alias!r} seems to be reached through a pooler in transaction mode "
             "(DISABLE_SERVER_SIDE_CURSORS is on), which swallows the wake-ups of LISTEN/NOTIFY",
-            hint="Workers notice and poll. Set SONIQ['NOTIFY'] = False to save them the attempt, or give them "
-            "a DATABASES entry that goes past the pooler.",
+            hint="Workers notice and poll. Set SONIQ['NOTIFY'] = False to save them the attempt, or give "
+            "them a DATABASES entry that goes past the pooler.",
             id="soniq.I001",
         )
 

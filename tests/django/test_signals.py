@@ -190,7 +190,7 @@ async def test_a_replay_is_an_enqueue(app: Soniq, heard: Any) -> None:
 async def test_receivers_use_the_orm_wherever_they_are_called(
     app: Soniq, alias: str, connect: Any, form: str
 ) -> None:
-    """Those of a start on the job's thread, those of an end on one of their own; the loop is in no one's way."""
+    """Those of a start on the job's thread, those of an end on one of their own; none in the loop."""
     loop_thread = threading.get_ident()
     threads: dict[str, tuple[int, str]] = {}
     for name, signal in SIGNALS.items():
@@ -314,13 +314,10 @@ async def test_a_receiver_that_is_slow_holds_up_neither_loop_nor_jobs(app: Soniq
 
     connect(job_succeeded, slow)
     ids = await app.enqueue_many(anoop, [{}] * 20)
-    running = asyncio.create_task(app.run_worker(run_once=True))
-
-    async def all_done() -> bool:
-        return (await app.get_queue_stats())["done"] == 20
-
-    while not await all_done():
-        await asyncio.sleep(0)
+    worker = app.worker(run_once=True)
+    running = asyncio.create_task(worker.run())
+    await wait_until(lambda: worker.processed == 20 and not worker._holding)
+    assert (await app.get_queue_stats())["done"] == 20
     assert told == []
     go.set()
     await running
@@ -358,7 +355,7 @@ async def test_a_worker_claims_no_further_jobs_while_receivers_are_far_behind(
 def test_nobody_listens_unless_somebody_does() -> None:
     """The tests of others would pay for it, and so would every job."""
     observer = SignalObserver()
-    assert not (observer.hears_enqueues or observer.hears_starts or observer.hears_ends)
+    assert [observer.hears_enqueues, observer.hears_starts, observer.hears_ends] == [False] * 3
 
 
 async def test_signals_that_nobody_hears_cost_no_thread(app: Soniq) -> None:
