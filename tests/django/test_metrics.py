@@ -302,7 +302,7 @@ async def test_a_worker_process_answers_scrapes_about_what_it_ran(worker: int) -
     from tests.yard.jobs import noop
 
     await noop.aenqueue()
-    done = ("yard.noop", "default", "succeed")
+    done = ("yard.noop", "succeed", "default")  # in order of the labels' names
 
     await wait_until(
         lambda: scrape(worker).get("soniq_job_attempts_total", {}).get(done) == 1, timeout=20, poll=0.1
