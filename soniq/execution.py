@@ -14,16 +14,17 @@ from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from soniq import transitions
 from soniq.arguments import clean_text, encode
 from soniq.audience import Audience
+from soniq.contexts import Restored, restored
 from soniq.deadline import within
 from soniq.environment import Environment
 from soniq.errors import InvalidJob, JobTimeout
 from soniq.exits import in_job
-from soniq.failures import describe, summarize
+from soniq.failures import class_path, describe, summarize
 from soniq.hooks import Hook, Hooks, await_hook, call_hooks, is_async
 from soniq.jobs import Claim, DeadLetterReason, JobContext, Snooze
 from soniq.logged import log_start
@@ -37,6 +38,8 @@ from soniq.transitions import Change
 from soniq.visible import visible_line
 
 logger = logging.getLogger("soniq.worker")
+
+T = TypeVar("T")
 
 SUMMARY_BYTES = 500
 _EAGERLY: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
@@ -86,6 +89,7 @@ class Execution:
         self._redactor = redactor(settings.redact)
         self._hooks: Hooks = registry.all_hooks()
         self._hooks_need_loop = self._hooks.need_loop
+        self._contexts = registry.contexts.kinds()
         self._retry_policy = retry_policy
         self._audience = audience
         self._environment = environment
@@ -123,7 +127,7 @@ class Execution:
         claim, hooks = attempt.claim, self._hooks
         about = (claim.job_name, claim.job_id)
         try:
-            with self._environment.around_sync(), self._audience.around(claim):
+            with self._environment.around_sync(), self._restored(attempt), self._audience.around(claim):
                 if self._audience.hears_starts:
                     self._audience.announce_start(claim)
                 call_hooks(hooks.before, *about, claim.attempt)
@@ -132,9 +136,18 @@ class Execution:
             return self._succeeded(attempt, value)
         except BaseException as error:  # noqa: BLE001  # SystemExit of a job must not stop the worker
             if hooks.error:
-                with self._environment.around_sync():
+                with self._environment.around_sync(), self._restored(attempt, strict=False):
                     call_hooks(hooks.error, *about, error, claim.attempt)
             return self._failed(attempt, error)
+
+    def _restored(self, attempt: _Attempt, *, strict: bool = True) -> Restored:
+        """What surrounded the enqueue of the job, to be entered; not ``strict`` around hooks alone."""
+        return restored(self._contexts, attempt.claim.context, strict=strict)
+
+    def _in_context(self, attempt: _Attempt, call: Callable[[], T], *, strict: bool = True) -> T:
+        """Call it on this thread: what travels there by itself is what context variables hold, no more."""
+        with self._restored(attempt, strict=strict):
+            return call()
 
     def start(self, claim: Claim, slot: Slot) -> Running:
         """Begin to run any job in ``slot``.
@@ -216,14 +229,18 @@ class Execution:
         except BaseException as error:  # noqa: BLE001  # a model's validators are user code
             summary = summarize(error)
             return transitions.bury(
-                claim, reason=DeadLetterReason.INVALID_ARGUMENTS, error=clean_text(summary)
+                claim,
+                reason=DeadLetterReason.INVALID_ARGUMENTS,
+                error=clean_text(summary),
+                error_class=class_path(error),
             ), summary
         timeout = task.options.timeout_seconds(self._settings)
         return _Attempt(task, claim, started, timeout, positional, named)
 
     async def _run_in_loop(self, attempt: _Attempt, slot: Slot) -> _Decided:
         try:
-            value = await self._value(attempt, slot)
+            with self._restored(attempt):
+                value = await self._value(attempt, slot)
             return self._succeeded(attempt, value)
         except asyncio.CancelledError as error:
             if slot.interrupted:  # else it is the job's own doing, and a failure
@@ -244,7 +261,7 @@ class Execution:
             await self._on_thread(slot, partial(self._audience.announce_start, claim))
         if hooks.before:
             about = (claim.job_name, claim.job_id, claim.attempt)
-            await self._await_hooks(hooks.before, slot, *about)
+            await self._await_hooks(hooks.before, slot, attempt, *about)
         try:
             value = await within(attempt.timeout, self._through_middleware(attempt, slot))
         except JobTimeout:
@@ -252,12 +269,14 @@ class Execution:
             raise
         if hooks.after:
             elapsed = self._milliseconds(attempt)
-            await self._await_hooks(hooks.after, slot, claim.job_name, claim.job_id, elapsed)
+            await self._await_hooks(hooks.after, slot, attempt, claim.job_name, claim.job_id, elapsed)
         return value
 
     def _through_middleware(self, attempt: _Attempt, slot: Slot) -> Awaitable[Any]:
         chain: Callable[[], Awaitable[Any]]
-        chain = attempt.call if attempt.task.is_async else partial(self._on_thread, slot, attempt.call)
+        chain = attempt.call
+        if not attempt.task.is_async:
+            chain = partial(self._on_thread, slot, partial(self._in_context, attempt, attempt.call))
         if self._hooks.around:
             context = context_of(attempt.claim)
             for wrapper in reversed(self._hooks.around):
@@ -272,19 +291,23 @@ class Execution:
         call_there = partial(copy_context().run, _carry(surrounded))
         return _unwrap(await self._environment.submit(slot.thread, call_there))
 
-    async def _await_hooks(self, hooks: list[Hook], slot: Slot, *arguments: object) -> None:
+    async def _await_hooks(
+        self, hooks: list[Hook], slot: Slot, attempt: _Attempt, *arguments: object
+    ) -> None:
         """Call hooks in order: async ones here, sync ones on the slot's thread, like sync jobs."""
         for hook in hooks:
             if is_async(hook):
                 await await_hook(hook, *arguments)
             else:
-                await self._on_thread(slot, partial(call_hooks, [hook], *arguments))
+                call = partial(call_hooks, [hook], *arguments)
+                await self._on_thread(slot, partial(self._in_context, attempt, call, strict=False))
 
     async def _fail_in_loop(self, attempt: _Attempt, slot: Slot, error: BaseException) -> _Decided:
         if self._hooks.error:
             claim = attempt.claim
             about = (claim.job_name, claim.job_id, error, claim.attempt)
-            await self._await_hooks(self._hooks.error, slot, *about)
+            with self._restored(attempt, strict=False):
+                await self._await_hooks(self._hooks.error, slot, attempt, *about)
         return self._failed(attempt, error)
 
     def _milliseconds(self, attempt: _Attempt) -> float:
@@ -319,6 +342,7 @@ class Execution:
         change = transitions.fail(
             claim,
             error=describe(error),
+            error_class=class_path(error),
             delay=self._retry_delay(task, claim, error),
             exhausted=DeadLetterReason.TIMEOUT if overran else DeadLetterReason.MAX_RETRIES_EXCEEDED,
         )
@@ -343,7 +367,7 @@ def _undecided(claim: Claim, error: BaseException) -> _Decided:
     """A failure that is told in constants, for when telling it failed: every attempt needs an outcome."""
     logger.error("the attempt at job %s could not be judged", claim.job_id, exc_info=error)
     text = "the attempt ended in an error that could not be told; see the worker's log"
-    return transitions.fail(claim, error=text, delay=60.0), text
+    return transitions.fail(claim, error=text, error_class=class_path(error), delay=60.0), text
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from soniq.arguments import encode, fingerprint
 from soniq.audience import Audience
 from soniq.backend import Run, StorageBackend
+from soniq.contexts import as_text
 from soniq.errors import InvalidArguments, InvalidEnqueue
 from soniq.ids import uuid7_text
 from soniq.jobs import NewJob
@@ -61,13 +62,24 @@ class JobProducer:
         self._run = run
         self._new_id = new_id
         self._aware = aware
+        self._capture = registry.contexts.capture
         self._hostname = socket.gethostname()
         self._unknown = JobOptions()
 
     def enqueue(self, target: Target, args: Mapping[str, Any], options: EnqueueOptions) -> str:
         """Store one job on the calling thread, within its transaction; return its id."""
+        return self._enqueue(target, args, options, self._capture())
+
+    async def aenqueue(self, target: Target, args: Mapping[str, Any], options: EnqueueOptions) -> str:
+        """:meth:`enqueue` for async code."""
+        # Captured here: the thread that stores the job is not where the caller's language is set.
+        return await self._run(self._enqueue, target, args, options, self._capture())
+
+    def _enqueue(
+        self, target: Target, args: Mapping[str, Any], options: EnqueueOptions, context: str | None
+    ) -> str:
         self._ready()
-        jobs = [self.new_job(target, args, options)]
+        jobs = [self.new_job(target, args, options, context)]
         ids = self._backend.enqueue(jobs)
         if self._audience.hears_enqueues:
             self._audience.enqueued(jobs, ids)
@@ -75,21 +87,33 @@ class JobProducer:
             log_enqueued(jobs[0], ids[0])
         return ids[0]
 
-    async def aenqueue(self, target: Target, args: Mapping[str, Any], options: EnqueueOptions) -> str:
-        """:meth:`enqueue` for async code."""
-        return await self._run(self.enqueue, target, args, options)
-
     def enqueue_many(
         self, target: Target, args_list: Iterable[Mapping[str, Any]], options: EnqueueOptions
     ) -> list[str]:
         """Store one job per mapping; return their ids in order. Nothing is written if one is wrong.
 
         The mappings may come from a generator: they are read as they are stored, within one transaction.
+        What surrounds the call is captured once.
         """
+        return self._enqueue_many(target, args_list, options, self._capture())
+
+    async def aenqueue_many(
+        self, target: Target, args_list: Iterable[Mapping[str, Any]], options: EnqueueOptions
+    ) -> list[str]:
+        """:meth:`enqueue_many` for async code."""
+        return await self._run(self._enqueue_many, target, args_list, options, self._capture())
+
+    def _enqueue_many(
+        self,
+        target: Target,
+        args_list: Iterable[Mapping[str, Any]],
+        options: EnqueueOptions,
+        context: str | None,
+    ) -> list[str]:
         self._ready()
         if isinstance(args_list, (str, Mapping)) or not isinstance(args_list, Iterable):
             raise InvalidEnqueue(f"args_list is {args_list!r}: give a list of dicts of keyword arguments")
-        jobs = _numbered(self._maker(target, options), args_list)
+        jobs = _numbered(self._maker(target, options, context), args_list)
         debugs = logger.isEnabledFor(logging.DEBUG)
         if not self._audience.hears_enqueues and not debugs:
             return self._backend.enqueue(jobs)
@@ -101,22 +125,21 @@ class JobProducer:
                 log_enqueued(job, stored_id)
         return ids
 
-    async def aenqueue_many(
-        self, target: Target, args_list: Iterable[Mapping[str, Any]], options: EnqueueOptions
-    ) -> list[str]:
-        """:meth:`enqueue_many` for async code."""
-        return await self._run(self.enqueue_many, target, args_list, options)
-
-    def new_job(self, target: Target, args: Mapping[str, Any], options: EnqueueOptions) -> NewJob:
+    def new_job(
+        self, target: Target, args: Mapping[str, Any], options: EnqueueOptions, context: str | None = None
+    ) -> NewJob:
         """The job that ``target`` called with ``args`` stands for.
 
+        :param context: what surrounds it, as the JSON text of an object
         :raises UnknownTask: the name is not registered here (with enqueue_validation "strict")
         :raises InvalidEnqueue: queue, priority or time are impossible
         :raises InvalidArguments: the arguments do not fit the job or cannot be stored
         """
-        return self._maker(target, options)(args)
+        return self._maker(target, options, context)(args)
 
-    def _maker(self, target: Target, options: EnqueueOptions) -> Callable[[Mapping[str, Any]], NewJob]:
+    def _maker(
+        self, target: Target, options: EnqueueOptions, context: str | None
+    ) -> Callable[[Mapping[str, Any]], NewJob]:
         """What makes a job of arguments; all that jobs of one call have in common is settled here."""
         name, task = self._resolve(target)
         job = task.options if task is not None else self._unknown
@@ -153,6 +176,7 @@ class JobProducer:
                 dedup_key,
                 _unique_key(name, dedup_key, hashed),
                 producer_id,
+                context,
             )
 
         return made
@@ -166,7 +190,7 @@ class JobProducer:
         priority: int | None,
         max_attempts: int | None,
     ) -> NewJob:
-        """The job that runs a dead letter again; what is None stays as it was.
+        """The job that runs a dead letter again, in its context; what is None stays as it was.
 
         :raises UnknownTask: no code of that name is here any more
         """
@@ -175,7 +199,8 @@ class JobProducer:
             priority=letter.priority if priority is None else priority,
         )
         self._ready()
-        job = self.new_job(letter.job_name, letter.args if args is None else args, options)
+        given = letter.args if args is None else args
+        job = self.new_job(letter.job_name, given, options, as_text(letter.context))
         return job._replace(max_attempts=max_attempts or letter.max_attempts)
 
     def _resolve(self, target: Target) -> tuple[str, Task[..., Any] | None]:

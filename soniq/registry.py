@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from typing import Any, ParamSpec, TypeVar, Unpack, cast, overload
 
+from soniq.contexts import Contexts
 from soniq.errors import InvalidJob, UnknownTask
 from soniq.hooks import Hooks
 from soniq.task import (
@@ -34,6 +35,7 @@ class Registry:
         self._parent = parent
         self._tasks: dict[str, Task[..., Any]] = {}
         self._own_hooks = Hooks()
+        self.contexts: Contexts = Contexts(None if parent is None else parent.contexts)
 
     @overload
     def job(self, fn: Callable[P, R], /) -> Task[P, R]: ...

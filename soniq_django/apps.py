@@ -23,7 +23,10 @@ class SoniqConfig(AppConfig):
 
     def ready(self) -> None:
         """Called by Django once all models are loaded."""
-        from soniq_django import checks  # noqa: PLC0415  # needs the models
+        from soniq_django import (  # noqa: PLC0415  # needs the models
+            checks,
+            context,  # noqa: F401  # registers language and time zone
+        )
         from soniq_django.conf import configure  # noqa: PLC0415  # as above
 
         checks.register_all()

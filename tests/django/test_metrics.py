@@ -19,7 +19,7 @@ from django.db import connections
 from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from opentelemetry import context, propagate, trace
+from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -454,23 +454,39 @@ async def test_spans_that_a_job_starts_are_children_of_its_own(telemetry: Any, f
     assert not trace.get_current_span().get_span_context().is_valid
 
 
-def test_the_span_of_an_attempt_is_linked_to_the_trace_of_its_enqueue(telemetry: Any) -> None:
-    """Where the context of the enqueue was restored; it came from another process."""
+@pytest.mark.parametrize("form", ["sync", "async", "middleware"])
+async def test_the_span_of_an_attempt_belongs_and_is_linked_to_the_trace_of_its_enqueue(
+    telemetry: Any, form: str
+) -> None:
+    """And what the job's code starts, on whichever thread, stands below the span of the attempt."""
     sink, _, spans = telemetry
-    carrier = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
-    claim = soniq.jobs.Claim(
-        "id", "worker", 1, "work", {}, "emails", 100, 4, 0, timezone.now(), timezone.now()
-    )
-    token = context.attach(propagate.extract(carrier))
-    try:
-        with sink.around_job(claim):
-            pass
-    finally:
-        context.detach(token)
+    app = make_app(metrics_sink=sink)
+    tracer = sink._tracer
 
-    [span] = spans.get_finished_spans()
-    assert f"{span.context.trace_id:032x}" == "0af7651916cd43dd8448eb211c80319c"
-    assert [f"{link.context.span_id:016x}" for link in span.links] == ["b7ad6b7169203331"]
+    def work() -> None:
+        with tracer.start_as_current_span("inner"):
+            pass
+
+    async def awork() -> None:
+        work()
+
+    if form == "middleware":
+
+        @app.middleware
+        async def through(ctx: Any, call_next: Any) -> Any:
+            return await call_next()
+
+    app.job(name="work")(awork if form == "async" else work)
+    with tracer.start_as_current_span("request") as request:
+        await app.enqueue("work")
+    await app.run_worker(run_once=True)
+
+    found = {span.name: span for span in spans.get_finished_spans()}
+    attempt = found["process default"]
+    assert attempt.parent.span_id == request.get_span_context().span_id
+    assert [link.context.span_id for link in attempt.links] == [request.get_span_context().span_id]
+    assert found["inner"].parent.span_id == attempt.context.span_id
+    assert len({span.context.trace_id for span in found.values()}) == 1
 
 
 def test_opentelemetry_looks_at_the_queues_once_per_export(telemetry: Any, monkeypatch: Any) -> None:

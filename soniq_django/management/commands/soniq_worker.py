@@ -23,6 +23,7 @@ from soniq.worker import Worker
 from soniq_django.conf import check_metrics_port, current_app, read_settings
 from soniq_django.metrics import begin_worker
 from soniq_django.progress import Progress
+from soniq_django.silence import limit_silence_everywhere
 
 
 class Command(BaseCommand):
@@ -127,6 +128,7 @@ class Command(BaseCommand):
             elif talks:
                 self.stdout.write(banner(app, worker))
                 self.stdout.flush()
+            limit_silence_everywhere()
             connections.close_all()  # from here on the worker's own threads talk to the database
             asyncio.run(self.run_worker(worker, progress, talks=talks))
 
