@@ -17,6 +17,7 @@ from asgiref.sync import async_to_sync
 
 from soniq import transitions
 from soniq.app import Soniq
+from soniq.audience import End
 from soniq.default import get_default_app
 from soniq.execution import Outcome
 from soniq.exits import contained_exits
@@ -228,13 +229,20 @@ class Drain:
             [kept] = await self._call(self._backend.apply, [change])
             self._note(claim, change, kept=kept)
 
+    async def _tell(self, end: End, *, kept: bool) -> None:
+        """Tell whoever hears of ends, as a worker does."""
+        audience = self._app.audience
+        audience.measure_end(end, kept=kept)
+        if kept and audience.hears_ends:
+            await self._call(audience.announce_end, end)
+
     async def _record(self, outcome: Outcome) -> None:
         claim = outcome.claim
         kept = outcome.settled  # with the transaction of an atomic job
         if kept is None:
             [kept] = await self._call(self._backend.apply, [outcome.change])
-        self._execution.measure_end(outcome)
         log_outcome(outcome, kept=kept)
+        await self._tell(End.of(outcome), kept=kept)
         self._note(claim, outcome.change, kept=kept)
         error = self._errors.get((claim.job_id, claim.attempt))
         if self._raising and error is not None:

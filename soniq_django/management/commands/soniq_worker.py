@@ -10,6 +10,7 @@ from argparse import ArgumentParser
 from collections.abc import Callable
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
@@ -19,7 +20,8 @@ from soniq.recycling import Recycling
 from soniq.settings import check_queues
 from soniq.supervisor import SUPERVISED, Supervisor, stop_with_supervisor
 from soniq.worker import Worker
-from soniq_django.conf import current_app, read_settings
+from soniq_django.conf import check_metrics_port, current_app, read_settings
+from soniq_django.metrics import begin_worker
 from soniq_django.progress import Progress
 from soniq_django.silence import limit_silence_everywhere
 
@@ -80,6 +82,13 @@ class Command(BaseCommand):
             help="the same once the process takes more than MB megabytes, looked at whenever jobs have ended",
         )
 
+        parser.add_argument(
+            "--metrics-port",
+            metavar="[HOST:]PORT",
+            help="answer scrapes of Prometheus there (default: SONIQ['METRICS_PORT'], nowhere); the Nth "
+            "process of --processes answers N - 1 ports further up",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         """Run one worker, or a supervisor of several."""
         app = current_app()
@@ -107,6 +116,7 @@ class Command(BaseCommand):
 
     def work(self, app: Soniq, options: dict[str, Any]) -> None:
         """Run one worker in this process."""
+        _measure(options)
         talks = options["verbosity"] > 0
         watched = options["run_once"] and talks and SUPERVISED not in os.environ
         with Progress(shown=watched) as progress:
@@ -138,6 +148,16 @@ class Command(BaseCommand):
             os._exit(0)
 
 
+def _measure(options: dict[str, Any]) -> None:
+    """Begin with what this process does for metrics besides counting."""
+    settings = read_settings()
+    try:
+        port = check_metrics_port(options["metrics_port"], "--metrics-port")
+        begin_worker(settings.metrics, settings.metrics_port if port is None else port)
+    except ImproperlyConfigured as error:
+        raise CommandError(str(error)) from None
+
+
 def _checked_worker(
     app: Soniq, options: dict[str, Any], observe: Callable[[Outcome], None] | None = None
 ) -> Worker:
@@ -157,7 +177,7 @@ def child_command(options: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
     """How to start one worker like this one, and the environment that finds the same code."""
     command = [sys.executable, *(f"-W{option}" for option in sys.warnoptions), "-m", "django"]
     command += ["soniq_worker", f"--verbosity={options['verbosity']}"]
-    for name in ("concurrency", "queues", "max_jobs", "max_memory"):
+    for name in ("concurrency", "queues", "max_jobs", "max_memory", "metrics_port"):
         if options[name] is not None:
             command.append(f"--{name.replace('_', '-')}={options[name]}")
     if options["run_once"]:
