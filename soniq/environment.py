@@ -61,6 +61,10 @@ class Environment:
         """Run sync code of a job; ``thread`` is its slot's."""
         return asyncio.get_running_loop().run_in_executor(thread, call)
 
+    async def load(self, call: Callable[[], T]) -> T:
+        """Make a blocking call of the framework for async code outside of jobs."""
+        return call()
+
     def visit(self, thread: Executor, call: Callable[[], T]) -> Awaitable[T]:
         """Run sync code where that of the present async job runs, and leave everything as it is after it.
 

@@ -10,25 +10,26 @@ import inspect
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from soniq import transitions
-from soniq.arguments import clean_text, encode
+from soniq.arguments import clean_text
 from soniq.atomic import Atomically, Decided
 from soniq.audience import Audience
 from soniq.backend import StorageBackend
+from soniq.codec import Unloaded, encode_result, load
 from soniq.contexts import Restored, restored
 from soniq.deadline import within
 from soniq.environment import Environment
-from soniq.errors import InvalidJob, JobTimeout
+from soniq.errors import InvalidJob, JobTimeout, ReferenceGone
 from soniq.exits import in_job
 from soniq.failures import class_path, describe, summarize
 from soniq.hooks import Hook, Hooks, await_hook, call_hooks, is_async
-from soniq.jobs import Claim, DeadLetterReason, JobContext, Snooze
+from soniq.jobs import JSON, Claim, DeadLetterReason, JobContext, Snooze
 from soniq.logged import log_start
 from soniq.redaction import redactor
 from soniq.registry import Registry
@@ -55,7 +56,7 @@ class Outcome(NamedTuple):
     seconds: float = 0.0
     summary: str = ""  # one line about what went wrong, if something did; secrets masked
     started: bool = True  # whether code of the job may have run
-    # Of a change that was written with the job's own transaction: whether the claim held. None: it is not written.
+    # Of a change that was written in the job's own transaction: whether the claim held. None: it is not yet.
     settled: bool | None = None
 
 
@@ -135,6 +136,8 @@ class Execution:
         about = (claim.job_name, claim.job_id)
         try:
             with self._environment.around_sync(), self._restored(attempt), self._audience.around(claim):
+                if attempt.references and (unfit := self._fill(attempt)):
+                    return unfit
                 if self._audience.hears_starts:
                     self._audience.announce_start(claim)
                 call_hooks(hooks.before, *about, claim.attempt)
@@ -240,23 +243,64 @@ class Execution:
         if task.options.atomic and (why := self._atomically.refusal) is not None:
             text = f"{task.name} is atomic=True: {why}"
             return transitions.bury(claim, reason=DeadLetterReason.PERMANENT_FAILURE, error=text), text, None
+        attempt = _Attempt(task, claim, started, task.options.timeout_seconds(self._settings))
         try:
-            positional, named = task.call_arguments(claim.args, lambda: context_of(claim))
-        except BaseException as error:  # noqa: BLE001  # a model's validators are user code
-            summary = summarize(error)
-            buried = transitions.bury(
-                claim,
-                reason=DeadLetterReason.INVALID_ARGUMENTS,
-                error=clean_text(summary),
-                error_class=class_path(error),
+            return self._fill(attempt) or attempt
+        except Unloaded as error:
+            attempt.references = error.references
+            return attempt  # they are loaded where the job's sync code runs
+
+    def _fill(self, attempt: _Attempt) -> Decided | None:
+        """Give the attempt its arguments; or what becomes of a job that cannot be called with them.
+
+        What it refers to is loaded on the calling thread. That the database is away is raised: the attempt
+        failed, and the next one may go better.
+
+        :raises Unloaded: references were found among the arguments
+        """
+        task, claim = attempt.task, attempt.claim
+        loaded = load(attempt.references, task.types) if attempt.references else None
+        try:
+            attempt.positional, attempt.named = task.call_arguments(
+                claim.args, lambda: context_of(claim), loaded
             )
-            return buried, summary, None
-        timeout = task.options.timeout_seconds(self._settings)
-        return _Attempt(task, claim, started, timeout, positional, named)
+        except Unloaded:
+            raise
+        except BaseException as error:  # noqa: BLE001  # a model's validators are user code
+            return self._unfit(attempt, error)
+        return None
+
+    def _unfit(self, attempt: _Attempt, error: BaseException) -> Decided:
+        """What becomes of a job whose function cannot be called with what is stored."""
+        task, claim = attempt.task, attempt.claim
+        if isinstance(error, ReferenceGone) and task.options.missing == "discard":
+            note = clean_text(f"discarded without being run: {error}")
+            done = transitions.succeed(claim, result_json=None, ttl=self._result_ttl(task), error=note)
+            return done, note, None
+        text = summarize(error)
+        if error.__cause__ is not None:
+            text = f"{text} ({summarize(error.__cause__)})"
+        text = clean_text(text)
+        reason = DeadLetterReason.INVALID_ARGUMENTS
+        buried = transitions.bury(claim, reason=reason, error=text, error_class=class_path(error))
+        return buried, text, None
+
+    async def _fill_in_loop(self, attempt: _Attempt, slot: Slot) -> Decided | None:
+        """:meth:`_fill` on the slot's thread; the job's timeout holds for it, too."""
+        try:
+            unfit: Decided | None = await within(
+                attempt.timeout, self._on_thread(slot, partial(self._fill, attempt))
+            )
+        except JobTimeout:
+            slot.abandon_if_busy()
+            raise
+        return unfit
 
     async def _run_in_loop(self, attempt: _Attempt, slot: Slot) -> Decided:
         try:
             with self._restored(attempt):
+                if attempt.references and (unfit := await self._fill_in_loop(attempt, slot)):
+                    return unfit
                 value, decided = await self._value(attempt, slot)
             return self._succeeded(attempt, value) if decided is None else decided
         except asyncio.CancelledError as error:
@@ -357,21 +401,23 @@ class Execution:
             seconds = min(value.seconds, self._settings.snooze_max_seconds)
             reason = None if value.reason is None else clean_text(str(value.reason))
             return transitions.snooze(claim, seconds=seconds, reason=reason), reason or "", None
-        ttl = self._settings.result_ttl
-        if task.options.result_ttl is not None:
-            ttl = task.options.result_ttl
+        ttl = self._result_ttl(task)
         if value is None:
             return transitions.succeed(claim, result_json=None, ttl=ttl), "", None
         if inspect.iscoroutine(value):
             value.close()
             raise InvalidJob("the job returned a coroutine, so its code did not run; declare it async def")
         try:
-            text = encode(value, limit=self._settings.max_result_bytes, path="result")
+            text = encode_result(value, limit=self._settings.max_result_bytes, types=task.types)
         except BaseException as error:  # noqa: BLE001  # a value's own methods may raise anything
             note = f"the result was not stored: {summarize(error)}"
             done = transitions.succeed(claim, result_json=None, ttl=ttl, error=clean_text(note))
             return done, note, None
         return transitions.succeed(claim, result_json=text, ttl=ttl), "", None
+
+    def _result_ttl(self, task: Task[..., Any]) -> float | None:
+        own = task.options.result_ttl
+        return self._settings.result_ttl if own is None else own
 
     def _failed(self, attempt: _Attempt, error: BaseException) -> Decided:
         task, claim = attempt.task, attempt.claim
@@ -415,8 +461,9 @@ class _Attempt:
     claim: Claim
     started: float
     timeout: float | None  # seconds
-    positional: tuple[Any, ...]
-    named: dict[str, Any]
+    references: Sequence[Mapping[str, JSON]] = ()  # to be loaded before it has arguments
+    positional: tuple[Any, ...] = ()
+    named: dict[str, Any] = field(default_factory=dict)
 
     def call(self) -> Any:
         return self.task.fn(*self.positional, **self.named)

@@ -38,6 +38,10 @@ CHECK_AFTER = 5.0  # seconds a connection may rest before it is checked
 class DjangoEnvironment(Environment):
     """Sync jobs and the ORM calls of async jobs run on their slot's thread and its connections."""
 
+    async def load(self, call: Callable[[], T]) -> T:
+        """See :class:`soniq.environment.Environment`."""
+        return await sync_to_async(call)()
+
     def aware(self, naive: datetime) -> datetime | None:
         """See :class:`soniq.environment.Environment`."""
         return meant_by(naive)

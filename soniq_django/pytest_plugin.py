@@ -94,7 +94,7 @@ def run_jobs(soniq_app: Soniq) -> Callable[..., bool]:
 
 
 @pytest.fixture
-def async_db(db: None) -> Iterator[None]:
+def async_db(db: None) -> Iterator[None]:  # noqa: ARG001  # asked for its effect
     """The database for async tests, which all roll back."""
     from soniq_django.testing.sharing import shared_connections  # noqa: PLC0415  # see above
 

@@ -122,6 +122,7 @@ class EnqueuedJobs(Sequence[EnqueuedJob]):
         :param args: arguments whose names this method uses itself; joined with ``kwargs``
         :raises TypeError: the job takes no argument of that name, so no enqueue could ever match
         """
+        __tracebackhide__ = True  # pytest shows the line of the test
         given = {**(args or {}), **kwargs}
         _check_names(job, given)
         wanted = Wanted(
@@ -146,6 +147,7 @@ class EnqueuedJobs(Sequence[EnqueuedJob]):
 
     def assert_none(self) -> None:
         """An AssertionError that lists the jobs if there are any."""
+        __tracebackhide__ = True  # as above
         if self._jobs:
             raise AssertionError(f"expected no job, but {self!r}")
 

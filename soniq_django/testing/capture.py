@@ -176,6 +176,7 @@ def assert_enqueued(
     **kwargs: Any,
 ) -> list[EnqueuedJob]:
     """:meth:`EnqueuedJobs.assert_enqueued` of all jobs in the store, run or not."""
+    __tracebackhide__ = True  # pytest shows the line of the test
     return enqueued_jobs().assert_enqueued(
         job,
         count=count,
@@ -192,6 +193,7 @@ def assert_enqueued(
 
 def assert_no_jobs() -> None:
     """An AssertionError that lists what the store holds, run or not, if it holds any job."""
+    __tracebackhide__ = True  # as above
     enqueued_jobs().assert_none()
 
 

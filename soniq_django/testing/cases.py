@@ -58,6 +58,7 @@ class JobTestMixin(unittest.TestCase):
         **kwargs: Any,
     ) -> list[EnqueuedJob]:
         """See :func:`assert_enqueued`."""
+        __tracebackhide__ = True  # pytest shows the line of the test
         return assert_enqueued(
             job,
             count=count,
@@ -73,6 +74,7 @@ class JobTestMixin(unittest.TestCase):
 
     def assertNoJobs(self) -> None:  # noqa: N802  # as above
         """See :func:`assert_no_jobs`."""
+        __tracebackhide__ = True  # as above
         assert_no_jobs()
 
     def drainJobs(self, **options: Any) -> DrainSummary:  # noqa: N802  # as above
