@@ -163,8 +163,8 @@ class Command(BaseCommand):
     def _tell_recurring(self, schedules: list[Recurring]) -> None:
         if schedules:
             self.stdout.write(
-                "Schedules, which are not moved: soniq has none yet. Let cron call manage.py soniq_enqueue, or "
-                "the old scheduler enqueue these:"
+                "Schedules, which are not moved: soniq has none yet. Let cron call manage.py soniq_enqueue, "
+                "or the old scheduler enqueue these:"
             )
             for schedule in schedules:
                 self.stdout.write(f"  {_line(str(schedule))}")
