@@ -6,13 +6,17 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 from uuid import UUID
 
 from soniq import transitions
+from soniq.atomic import refusal
+from soniq.audience import Audience, Observer
 from soniq.backend import StorageBackend
 from soniq.backends.select import open_backend
+from soniq.codec import REGISTERED, Missing, load, read, references_in
 from soniq.contexts import C, Capture
 from soniq.dead_letter import DeadLetterService
 from soniq.default import shared
@@ -25,7 +29,7 @@ from soniq.jobs import JobStatus
 from soniq.producer import JobProducer, Target
 from soniq.recycling import Recycling
 from soniq.redaction import redactor
-from soniq.registry import Registry
+from soniq.registry import JobDecorator, Registry
 from soniq.retry import RetryPolicy
 from soniq.settings import Settings, check_page, check_queue, check_queues
 from soniq.task import EnqueueOptions, JobKeywords, Task, When
@@ -43,6 +47,7 @@ class Soniq:
     :param retry_policy: decides about every failure instead of the jobs' own options
     :param metrics_sink: told of every attempt
     :param environment: what surrounds the code of jobs; frameworks set it
+    :param observer: hears of jobs where it may take time for it; frameworks set it
     :param settings: see :class:`soniq.settings.Settings`
     :raises ConfigurationError: a setting is unknown or contradicts another
     """
@@ -55,12 +60,16 @@ class Soniq:
         metrics_sink: MetricsSink | None = None,
         *,
         environment: Environment | None = None,
+        observer: Observer | None = None,
         **settings: Any,
     ) -> None:
         self.settings = Settings.from_mapping(settings)
         self.backend = open_backend(backend, database_url)
         self.registry = Registry(producer=lambda: self.producer, parent=shared)
         self._environment = environment or Environment()
+        self.audience = Audience(
+            _with_methods("metrics_sink", metrics_sink, "record_job_start", "record_job_end"), observer
+        )
         self.producer = JobProducer(
             self.backend,
             self.registry,
@@ -68,6 +77,8 @@ class Soniq:
             ready=self._make_ready,
             run=self._run,
             aware=self._environment.aware,
+            refusal=lambda: refusal(self.backend, self._environment),
+            audience=self.audience,
         )
         self.dead_letter = DeadLetterService(
             self.backend,
@@ -75,9 +86,9 @@ class Soniq:
             ready=self._make_ready,
             run=self._run,
             redactor=redactor(self.settings.redact),
+            audience=self.audience,
         )
         self._retry_policy = _with_methods("retry_policy", retry_policy, "delay_for")
-        self._metrics = _with_methods("metrics_sink", metrics_sink, "record_job_start", "record_job_end")
         self._lock = threading.Lock()
         self._ready = False
         self._closed = False
@@ -87,9 +98,7 @@ class Soniq:
     @overload
     def job(self, fn: Callable[P, R], /) -> Task[P, R]: ...
     @overload
-    def job(
-        self, fn: None = None, /, **options: Unpack[JobKeywords]
-    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    def job(self, fn: None = None, /, **options: Unpack[JobKeywords]) -> JobDecorator: ...
     def job(self, fn: Callable[..., Any] | None = None, /, **options: Unpack[JobKeywords]) -> Any:
         """Make a function a job of this app. See :class:`soniq.task.JobKeywords` for the options."""
         return self.registry.job(**options) if fn is None else self.registry.job(fn)
@@ -219,15 +228,11 @@ class Soniq:
         return Worker(
             backend=self.backend,
             registry=self.registry,
-            execution=Execution(
-                registry=self.registry,
-                settings=settings,
-                retry_policy=self._retry_policy,
-                metrics=self._metrics,
-                environment=self._environment,
-            ),
+            execution=self.execution(),
             settings=settings,
             concurrency=concurrency,
+            audience=self.audience,
+            environment=self._environment,
             queues=settings.queues if queues is None else check_queues(_listed(queues)),
             run_once=run_once,
             prefetch=prefetch,
@@ -235,10 +240,30 @@ class Soniq:
             recycling=recycling,
         )
 
+    def execution(
+        self, *, registry: Registry | None = None, environment: Environment | None = None
+    ) -> Execution:
+        """What runs single attempts, without a worker around it; for test kits.
+
+        :param registry: default: the app's own
+        :param environment: what surrounds the code of jobs; default: the app's own
+        """
+        return Execution(
+            backend=self.backend,
+            registry=registry or self.registry,
+            settings=self.settings,
+            retry_policy=self._retry_policy,
+            audience=self.audience,
+            environment=environment or self._environment,
+        )
+
     # -- looking and steering
 
     async def get_job(self, job_id: str | UUID) -> dict[str, Any] | None:
-        """The job as a dict, or None when it is gone, dead, or never was."""
+        """The job as a dict, or None when it is gone, dead, or never was.
+
+        Its ``args`` and ``result`` are what is stored: JSON, with marks for values that are more than that.
+        """
         job = await self._run(self.backend.get_job, canonical(job_id))
         return None if job is None else job.to_dict()
 
@@ -246,11 +271,19 @@ class Soniq:
         """What the handler returned; None before that, and after the result's time to live.
 
         :param result_model: a pydantic model to validate it into
+        :raises InvalidArguments: the result cannot be read any more: its class, or the job itself, is gone
+        :raises ReferenceGone: it refers to something that is gone, and the job's ``missing`` is not "none"
         """
         job = await self._run(self.backend.get_job, canonical(job_id))
         if job is None or job.status is not JobStatus.DONE or job.result is None:
             return None
-        return job.result if result_model is None else result_model.model_validate(job.result)
+        task = self.registry.find(job.job_name)
+        types = REGISTERED if task is None else task.types
+        references = references_in(job.result)
+        loaded = await self._environment.load(partial(load, references, types)) if references else {}
+        missing: Missing = "fail" if task is None else task.options.missing
+        value = read(job.result, types, loaded=loaded, missing=missing, path="result")
+        return value if result_model is None else result_model.model_validate(value)
 
     async def list_jobs(
         self,

@@ -10,6 +10,7 @@ from soniq.backend import StorageBackend
 from soniq.errors import BackendConflict, BackendUnavailable
 from soniq.execution import Outcome
 from soniq.jobs import Claim
+from soniq.logged import facts_of
 
 logger = logging.getLogger("soniq.worker")
 
@@ -19,12 +20,18 @@ def exchange(
 ) -> tuple[list[bool], list[Claim]]:
     """Apply all outcomes and claim; say of each outcome whether its claim still held.
 
+    What atomic jobs have settled in their own transactions is not written again.
     Should the storage refuse one of them for what it contains, the others are still written, and that
     one is recorded as a failure with constant text: every attempt ends in a state.
 
     :raises BackendUnavailable: the storage is away; nothing was written
     :raises BackendConflict: it gave up the transaction; nothing was written
     """
+    pending = [outcome for outcome in outcomes if outcome.settled is None]
+    if len(pending) < len(outcomes):
+        answers, claims = exchange(backend, pending, **claim)
+        written = iter(answers)
+        return [next(written) if one.settled is None else one.settled for one in outcomes], claims
     try:
         return backend.exchange([outcome.change for outcome in outcomes], **claim)
     except (BackendUnavailable, BackendConflict):
@@ -64,6 +71,7 @@ def log_outcome(outcome: Outcome, *, kept: bool) -> None:
             claim.job_name,
             claim.job_id,
             claim.attempt,
+            extra={**facts_of(claim), "outcome": "dropped", "duration_ms": outcome.seconds * 1000},
         )
         return
     level = _LEVELS[change.verb]
@@ -88,12 +96,10 @@ def log_outcome(outcome: Outcome, *, kept: bool) -> None:
         about,
         f": {outcome.summary}" if outcome.summary else "",
         extra={
-            "job_id": claim.job_id,
-            "job_name": claim.job_name,
-            "queue": claim.queue,
-            "attempt": claim.attempt,
+            **facts_of(claim),
             "outcome": change.verb,
             "duration_ms": outcome.seconds * 1000,
+            "error": outcome.summary,
         },
     )
 
