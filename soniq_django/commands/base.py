@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from argparse import ArgumentParser
 from typing import Any
 
@@ -62,6 +64,11 @@ class SoniqCommand(WithExamples):
         """Perform, and tell what went wrong."""
         try:
             self.perform(options)
+            self.stdout.flush()
+        except (
+            BrokenPipeError
+        ):  # whoever reads has seen enough, as head does; nor is the rest flushed at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except BackendError as error:
             raise CommandError(str(error), returncode=IMPOSSIBLE) from None
         except SoniqError as error:
@@ -69,8 +76,6 @@ class SoniqCommand(WithExamples):
         except KeyboardInterrupt:
             told = f"; {self.so_far}" if self.so_far else ""
             raise CommandError(f"interrupted{told}", returncode=INTERRUPTED) from None
-        finally:
-            self.stdout.flush()
 
     def perform(self, options: dict[str, Any]) -> None:
         """What the command is for."""
