@@ -28,7 +28,7 @@ from soniq.jobs import JobStatus
 from soniq.producer import JobProducer, Target
 from soniq.recycling import Recycling
 from soniq.redaction import redactor
-from soniq.registry import Registry
+from soniq.registry import JobDecorator, Registry
 from soniq.retry import RetryPolicy
 from soniq.settings import Settings, check_page, check_queue, check_queues
 from soniq.task import EnqueueOptions, JobKeywords, Task, When
@@ -91,9 +91,7 @@ class Soniq:
     @overload
     def job(self, fn: Callable[P, R], /) -> Task[P, R]: ...
     @overload
-    def job(
-        self, fn: None = None, /, **options: Unpack[JobKeywords]
-    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    def job(self, fn: None = None, /, **options: Unpack[JobKeywords]) -> JobDecorator: ...
     def job(self, fn: Callable[..., Any] | None = None, /, **options: Unpack[JobKeywords]) -> Any:
         """Make a function a job of this app. See :class:`soniq.task.JobKeywords` for the options."""
         return self.registry.job(**options) if fn is None else self.registry.job(fn)

@@ -279,7 +279,8 @@ class Execution:
         """:meth:`_fill` on the slot's thread; the job's timeout holds for it, too."""
         try:
             unfit: Decided | None = await within(
-                attempt.timeout, self._on_thread(slot, partial(self._fill, attempt))
+                attempt.timeout,
+                self._on_thread(slot, partial(self._in_context, attempt, partial(self._fill, attempt))),
             )
         except JobTimeout:
             slot.abandon_if_busy()
