@@ -29,6 +29,7 @@ def test_these_are_the_commands() -> None:
         "soniq_dead_letter",
         "soniq_enqueue",
         "soniq_health",
+        "soniq_import",
         "soniq_prune",
         "soniq_status",
         "soniq_worker",
