@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from soniq import transitions
 from soniq.app import Soniq
+from soniq.audience import End
 from soniq.execution import Outcome
 from soniq.jobs import Claim, JobStatus
 from soniq.outcomes import log_outcome
@@ -121,12 +122,19 @@ class Attempts:
         kept = outcome.settled  # with the transaction of an atomic job
         if kept is None:
             [kept] = await self._call(self._backend.apply, [outcome.change])
-        self._execution.measure_end(outcome)
         log_outcome(outcome, kept=kept)
+        await self._tell(End.of(outcome), kept=kept)
         self._note(claim, outcome.change, kept=kept)
         error = self._errors.get((claim.job_id, claim.attempt))
         if self._raising and error is not None:
             raise error
+
+    async def _tell(self, end: End, *, kept: bool) -> None:
+        """Tell whoever hears of ends, as a worker does."""
+        audience = self._app.audience
+        audience.measure_end(end, kept=kept)
+        if kept and audience.hears_ends:
+            await self._call(audience.announce_end, end)
 
     def _note(self, claim: Claim, change: Change, *, kept: bool) -> None:
         self.made.append(
