@@ -7,6 +7,7 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, DjangoHelpFormatter
 from django.core.management.color import Style, no_style
 
@@ -71,7 +72,7 @@ class SoniqCommand(WithExamples):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except BackendError as error:
             raise CommandError(str(error), returncode=IMPOSSIBLE) from None
-        except SoniqError as error:
+        except (SoniqError, ImproperlyConfigured) as error:
             raise CommandError(str(error)) from None
         except KeyboardInterrupt:
             told = f"; {self.so_far}" if self.so_far else ""
