@@ -84,6 +84,15 @@ class JobProducer:
         # Captured here: the thread that stores the job is not where the caller's language is set.
         return await self._run(self._enqueue, target, args, options, self._capture())
 
+    def enqueue_stored(self, target: Target, args: Mapping[str, Any], options: EnqueueOptions) -> str:
+        """:meth:`enqueue` with arguments in their stored form, as a shell or a file has them.
+
+        What looks like a mark, such as ``{"$uuid": "..."}``, is one, if the job can read it.
+        """
+        self._ready()
+        made = self._maker(target, options, self._capture(), keep_marks=True)
+        return self._store([made(args)])[0]
+
     def _enqueue(
         self, target: Target, args: Mapping[str, Any], options: EnqueueOptions, context: str | None
     ) -> str:
