@@ -64,7 +64,8 @@ class Soniq:
         self.backend = open_backend(backend, database_url)
         self.registry = Registry(producer=lambda: self.producer, parent=shared)
         self._environment = environment or Environment()
-        self._audience = Audience(
+        # Told of jobs; a drain that is no worker tells it by itself.
+        self.audience = Audience(
             _with_methods("metrics_sink", metrics_sink, "record_job_start", "record_job_end"), observer
         )
         self.producer = JobProducer(
@@ -74,7 +75,7 @@ class Soniq:
             ready=self._make_ready,
             run=self._run,
             aware=self._environment.aware,
-            audience=self._audience,
+            audience=self.audience,
         )
         self.dead_letter = DeadLetterService(
             self.backend,
@@ -82,7 +83,7 @@ class Soniq:
             ready=self._make_ready,
             run=self._run,
             redactor=redactor(self.settings.redact),
-            audience=self._audience,
+            audience=self.audience,
         )
         self._retry_policy = _with_methods("retry_policy", retry_policy, "delay_for")
         self._lock = threading.Lock()
@@ -230,12 +231,12 @@ class Soniq:
                 registry=self.registry,
                 settings=settings,
                 retry_policy=self._retry_policy,
-                audience=self._audience,
+                audience=self.audience,
                 environment=self._environment,
             ),
             settings=settings,
             concurrency=concurrency,
-            audience=self._audience,
+            audience=self.audience,
             environment=self._environment,
             queues=settings.queues if queues is None else check_queues(_listed(queues)),
             run_once=run_once,

@@ -104,6 +104,7 @@ class Audience:
         self._sink = sink
         self._observer = observer or Observer()
         self._now = now
+        self.measures = sink is not None  # whether the methods that measure have anybody to tell
         self._counts_enqueues = getattr(sink, "record_enqueued", None)
         self._times_latency = getattr(sink, "record_job_latency", None)
         self._counts_dead_letters = getattr(sink, "record_dead_letter", None)
@@ -172,11 +173,6 @@ class Audience:
             return NOTHING
 
     # -- ends
-
-    @property
-    def measures(self) -> bool:
-        """Whether :meth:`measure_end` has anybody to tell."""
-        return self._sink is not None
 
     @property
     def hears_ends(self) -> bool:

@@ -205,7 +205,8 @@ class Execution:
         return self._outcome(claim, decided, started)
 
     def _starts(self, claim: Claim) -> None:
-        self._audience.measure_start(claim)
+        if self._audience.measures:
+            self._audience.measure_start(claim)
         if logger.isEnabledFor(logging.DEBUG):
             log_start(claim)
 
@@ -239,7 +240,7 @@ class Execution:
 
     async def _run_in_loop(self, attempt: _Attempt, slot: Slot) -> _Decided:
         try:
-            with self._restored(attempt):
+            with self._restored(attempt), self._audience.around(attempt.claim):
                 value = await self._value(attempt, slot)
             return self._succeeded(attempt, value)
         except asyncio.CancelledError as error:
@@ -252,10 +253,6 @@ class Execution:
 
     async def _value(self, attempt: _Attempt, slot: Slot) -> Any:
         """What the handler returns, through middleware and between the hooks."""
-        with self._audience.around(attempt.claim):
-            return await self._hooked(attempt, slot)
-
-    async def _hooked(self, attempt: _Attempt, slot: Slot) -> Any:
         claim, hooks = attempt.claim, self._hooks
         if self._audience.hears_starts:
             await self._on_thread(slot, partial(self._audience.announce_start, claim))

@@ -28,12 +28,13 @@ def soniq_make_app() -> Iterator[Callable[..., Soniq]]:
     from asgiref.sync import async_to_sync  # noqa: PLC0415  # a plugin must load without Django
 
     from soniq.testing import make_app  # noqa: PLC0415  # as above
+    from soniq_django.signals import SignalObserver  # noqa: PLC0415  # as above
     from soniq_django.testing import TestEnvironment  # noqa: PLC0415  # as above
 
     made: list[Soniq] = []
 
     def make(**overrides: Any) -> Soniq:
-        app = make_app(**{"environment": TestEnvironment(), **overrides})
+        app = make_app(**{"environment": TestEnvironment(), "observer": SignalObserver(), **overrides})
         made.append(app)
         return app
 
