@@ -74,8 +74,8 @@ def begin_worker(
         serve(host or LOCALHOST, own)
     except (OSError, OverflowError) as error:
         # Jobs come first: the worker that this one replaces may hold the port a while longer.
-        logger.error(
-            "this worker answers no scrapes: it cannot listen on %s:%d (%s); give it a METRICS_PORT of its own",
+        logger.error(  # noqa: TRY400  # the traceback would say no more
+            "no scrapes are answered: this worker cannot listen on %s:%d (%s); give it another METRICS_PORT",
             host or LOCALHOST,
             own,
             error,
