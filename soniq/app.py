@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 from uuid import UUID
@@ -14,6 +15,7 @@ from soniq import transitions
 from soniq.audience import Audience, Observer
 from soniq.backend import StorageBackend
 from soniq.backends.select import open_backend
+from soniq.codec import REGISTERED, Missing, load, read, references_in
 from soniq.contexts import C, Capture
 from soniq.dead_letter import DeadLetterService
 from soniq.default import shared
@@ -248,7 +250,10 @@ class Soniq:
     # -- looking and steering
 
     async def get_job(self, job_id: str | UUID) -> dict[str, Any] | None:
-        """The job as a dict, or None when it is gone, dead, or never was."""
+        """The job as a dict, or None when it is gone, dead, or never was.
+
+        Its ``args`` and ``result`` are what is stored: JSON, with marks for values that are more than that.
+        """
         job = await self._run(self.backend.get_job, canonical(job_id))
         return None if job is None else job.to_dict()
 
@@ -256,11 +261,19 @@ class Soniq:
         """What the handler returned; None before that, and after the result's time to live.
 
         :param result_model: a pydantic model to validate it into
+        :raises InvalidArguments: the result cannot be read any more: its class, or the job itself, is gone
+        :raises ReferenceGone: it refers to something that is gone, and the job's ``missing`` is not "none"
         """
         job = await self._run(self.backend.get_job, canonical(job_id))
         if job is None or job.status is not JobStatus.DONE or job.result is None:
             return None
-        return job.result if result_model is None else result_model.model_validate(job.result)
+        task = self.registry.find(job.job_name)
+        types = REGISTERED if task is None else task.types
+        references = references_in(job.result)
+        loaded = await self._environment.load(partial(load, references, types)) if references else {}
+        missing: Missing = "fail" if task is None else task.options.missing
+        value = read(job.result, types, loaded=loaded, missing=missing, path="result")
+        return value if result_model is None else result_model.model_validate(value)
 
     async def list_jobs(
         self,

@@ -56,6 +56,10 @@ class Environment:
         """Run sync code of a job; ``thread`` is its slot's."""
         return asyncio.get_running_loop().run_in_executor(thread, call)
 
+    async def load(self, call: Callable[[], T]) -> T:
+        """Make a blocking call of the framework for async code outside of jobs."""
+        return call()
+
     def aware(self, naive: datetime) -> datetime | None:
         """The instant that a time without a zone means here; None: it could be any."""
         return None

@@ -28,16 +28,22 @@ class SoniqConfig(AppConfig):
             context,  # noqa: F401  # registers language and time zone
         )
         from soniq_django.conf import configure  # noqa: PLC0415  # as above
+        from soniq_django.references import register  # noqa: PLC0415  # as above
 
         checks.register_all()
+        register()
+        setting_changed.connect(_reconfigure, dispatch_uid="soniq_django")
         try:
             settings = configure()
         except ImproperlyConfigured:
-            if not _checks_come():
-                raise
-        else:
-            autodiscover_modules(settings.jobs_module)
-        setting_changed.connect(_reconfigure, dispatch_uid="soniq_django")
+            if _checks_come():
+                return
+            raise
+        autodiscover_modules(settings.jobs_module)
+        if settings.dev_worker:
+            from soniq_django.dev_worker import accompany  # noqa: PLC0415  # few processes need it
+
+            accompany(sys.argv)
 
 
 def _checks_come() -> bool:

@@ -15,8 +15,8 @@ from soniq.settings import Settings, check_known
 from soniq_django.metrics import load_sink
 from soniq_django.signals import SignalObserver
 
-_OWN = ("DATABASE", "JOBS_MODULE", "METRICS", "METRICS_PORT", "NOTIFY", "PROCESSES")
 MAX_PORT = 65_535
+_OWN = ("DATABASE", "DEV_WORKER", "JOBS_MODULE", "METRICS", "METRICS_PORT", "NOTIFY", "PROCESSES")
 _CORE = {field.name.upper(): field.name for field in fields(Settings)}
 _QUOTED_OR_NAME = re.compile(
     r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\b(?P<name>""" + "|".join(_CORE.values()) + r")\b"
@@ -33,6 +33,7 @@ class DjangoSettings:
 
     core: dict[str, Any]  # keywords of Soniq
     database: str | None = None  # alias that holds the tables; None = the router's choice
+    dev_worker: bool = False  # runserver runs a worker beside itself, in DEBUG
     processes: int = 1  # worker processes per soniq_worker
     notify: bool = True  # wake workers by LISTEN/NOTIFY where the database can
     jobs_module: str = "jobs"  # imported from every installed app
@@ -82,12 +83,16 @@ def read_settings() -> DjangoSettings:
             f"SONIQ['METRICS_PORT'] is {metrics_port!r}, and SONIQ['METRICS'] is {metrics!r}: "
             "only 'prometheus' is scraped"
         )
+    dev_worker = values.get("DEV_WORKER", False)
+    if not isinstance(dev_worker, bool):
+        raise ImproperlyConfigured(f"SONIQ['DEV_WORKER'] is {dev_worker!r}: give True or False")
     processes = values.get("PROCESSES", 1)
     if isinstance(processes, bool) or not isinstance(processes, int) or processes < 1:
         raise ImproperlyConfigured(f"SONIQ['PROCESSES'] is {processes!r}: give 1 or more")
     return DjangoSettings(
         core=core,
         database=database,
+        dev_worker=dev_worker,
         notify=notify,
         processes=processes,
         jobs_module=jobs_module,
@@ -112,19 +117,24 @@ def check_metrics_port(value: Any, name: str) -> str | int | None:
 
 def configure() -> DjangoSettings:
     """Make the app that ``settings.SONIQ`` describes, and make it the default one."""
+    settings = read_settings()
+    app = app_on(settings.database, settings)
+    set_default_app(app)
+    return settings
+
+
+def app_on(database: str | None, settings: DjangoSettings) -> Soniq:
+    """The app that the settings describe, on this database; None = where the router writes jobs."""
     from soniq_django.backend import DjangoBackend  # noqa: PLC0415  # needs the models
     from soniq_django.connections import DjangoEnvironment  # noqa: PLC0415  # as above
 
-    settings = read_settings()
-    app = Soniq(
+    return Soniq(
         metrics_sink=load_sink(settings.metrics),
         observer=SignalObserver(),
-        backend=DjangoBackend(settings.database, notify=settings.notify),
+        backend=DjangoBackend(database, notify=settings.notify),
         environment=DjangoEnvironment(),
         **settings.core,
     )
-    set_default_app(app)
-    return settings
 
 
 def current_app() -> Soniq:

@@ -20,7 +20,7 @@ from contextvars import Context, ContextVar
 from datetime import datetime
 from typing import Any, TypeVar
 
-from asgiref.sync import ThreadSensitiveContext
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -37,6 +37,10 @@ CHECK_AFTER = 5.0  # seconds a connection may rest before it is checked
 
 class DjangoEnvironment(Environment):
     """Sync jobs and the ORM calls of async jobs run on their slot's thread and its connections."""
+
+    async def load(self, call: Callable[[], T]) -> T:
+        """See :class:`soniq.environment.Environment`."""
+        return await sync_to_async(call)()
 
     def aware(self, naive: datetime) -> datetime | None:
         """See :class:`soniq.environment.Environment`."""

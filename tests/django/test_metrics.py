@@ -195,8 +195,8 @@ def test_depth_and_age_are_those_of_due_jobs_queue_by_queue(alias: str) -> None:
 
     state = read_state(alias, dead_after=45.0)
 
-    found = {queue.queue: (queue.due, round(queue.age, -1)) for queue in state.queues}
-    assert found == {"emails": (5, 600), "default": (1, 60), "later": (0, 0)}
+    found = {queue.queue: (queue.due, queue.delayed, round(queue.age, -1)) for queue in state.queues}
+    assert found == {"emails": (5, 4, 600), "default": (1, 0, 60), "later": (0, 2, 0)}
     assert (state.workers, state.slots) == (2, 9)
 
 
@@ -204,7 +204,7 @@ def test_depth_and_age_are_those_of_due_jobs_queue_by_queue(alias: str) -> None:
 @pytest.mark.parametrize("alias", ALIASES)
 def test_a_look_at_the_queues_counts_so_far_and_no_further(alias: str, monkeypatch: Any) -> None:
     """A scrape must not make things worse when millions of jobs wait."""
-    monkeypatch.setattr("soniq_django.metrics.queues.COUNTED", 5)
+    monkeypatch.setattr("soniq_django.status.depth.CAP", 5)
     put(alias, "default", 4, age=50, priority=1)
     put(alias, "default", 9, age=5, priority=2)
     put(alias, "default", 9, age=500, priority=3)
@@ -212,9 +212,9 @@ def test_a_look_at_the_queues_counts_so_far_and_no_further(alias: str, monkeypat
     with CaptureQueriesContext(connections[alias]) as queries:
         [queue] = read_state(alias, dead_after=45.0).queues
 
-    assert (queue.due, round(queue.age, -1)) == (5, 50)
-    assert len(queries) < 12
-    assert all("LIMIT" in query["sql"] or "soniq_workers" in query["sql"] for query in queries)
+    assert (queue.due, queue.delayed, round(queue.age, -1)) == (5, 0, 500)
+    assert len(queries) < 25
+    assert all("LIMIT" in query["sql"] for query in queries)
 
 
 def test_a_scrape_says_so_if_the_database_is_away() -> None:
@@ -494,7 +494,7 @@ async def test_the_span_of_an_attempt_belongs_and_is_linked_to_the_trace_of_its_
 
 
 def test_opentelemetry_looks_at_the_queues_once_per_export(telemetry: Any, monkeypatch: Any) -> None:
-    """Four gauges, one look; a database that is away costs these four, and nothing else."""
+    """Five gauges, one look; a database that is away costs these five, and nothing else."""
     sink, reader, _ = telemetry
     looks: list[int] = []
 
