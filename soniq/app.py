@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 from uuid import UUID
 
 from soniq import transitions
+from soniq.atomic import refusal
 from soniq.audience import Audience, Observer
 from soniq.backend import StorageBackend
 from soniq.backends.select import open_backend
@@ -78,6 +79,7 @@ class Soniq:
             run=self._run,
             aware=self._environment.aware,
             audience=self.audience,
+            refusal=lambda: refusal(self.backend, self._environment),
         )
         self.dead_letter = DeadLetterService(
             self.backend,
@@ -229,13 +231,7 @@ class Soniq:
         return Worker(
             backend=self.backend,
             registry=self.registry,
-            execution=Execution(
-                registry=self.registry,
-                settings=settings,
-                retry_policy=self._retry_policy,
-                audience=self.audience,
-                environment=self._environment,
-            ),
+            execution=self.execution(),
             settings=settings,
             concurrency=concurrency,
             audience=self.audience,
@@ -245,6 +241,23 @@ class Soniq:
             prefetch=prefetch,
             observe=observe,
             recycling=recycling,
+        )
+
+    def execution(
+        self, *, registry: Registry | None = None, environment: Environment | None = None
+    ) -> Execution:
+        """What runs single attempts, without a worker around it; for test kits.
+
+        :param registry: default: the app's own
+        :param environment: what surrounds the code of jobs; default: the app's own
+        """
+        return Execution(
+            backend=self.backend,
+            registry=registry or self.registry,
+            settings=self.settings,
+            retry_policy=self._retry_policy,
+            audience=self.audience,
+            environment=environment or self._environment,
         )
 
     # -- looking and steering

@@ -30,6 +30,10 @@ logger = logging.getLogger("soniq.enqueue")
 Aware: TypeAlias = Callable[[datetime], datetime | None]
 Target: TypeAlias = Task[..., Any] | TaskRef | str | Callable[..., Any]
 
+# Told of each enqueue on the thread that made it: the jobs, and the ids that the caller gets. What it raises
+# reaches the caller.
+Watcher: TypeAlias = Callable[[list[NewJob], list[str]], None]
+
 MAX_DEDUP_KEY = 255
 LAST_YEAR = 9998  # of scheduled_at; sums beyond the year 9999 overflow
 
@@ -40,6 +44,7 @@ class JobProducer:
     :param ready: called before each sync use: sets the store up, or refuses because the app is closed
     :param run: makes a blocking call for async code, once the store is ready
     :param aware: gives the instant that a naive time means, or None where it means none
+    :param refusal: why atomic jobs cannot be run here; None: they can
     :param audience: told of what was stored
     """
 
@@ -53,6 +58,7 @@ class JobProducer:
         run: Run,
         new_id: Callable[[], str] = uuid7_text,
         aware: Aware = lambda _naive: None,
+        refusal: Callable[[], str | None] = lambda: None,
         audience: Audience | None = None,
     ) -> None:
         self._audience = audience or Audience()
@@ -63,9 +69,11 @@ class JobProducer:
         self._run = run
         self._new_id = new_id
         self._aware = aware
+        self._refusal = refusal
         self._capture = registry.contexts.capture
         self._hostname = socket.gethostname()
         self._unknown = JobOptions()
+        self.watchers: list[Watcher] = []  # of test kits
 
     def enqueue(self, target: Target, args: Mapping[str, Any], options: EnqueueOptions) -> str:
         """Store one job on the calling thread, within its transaction; return its id."""
@@ -80,13 +88,7 @@ class JobProducer:
         self, target: Target, args: Mapping[str, Any], options: EnqueueOptions, context: str | None
     ) -> str:
         self._ready()
-        jobs = [self.new_job(target, args, options, context)]
-        ids = self._backend.enqueue(jobs)
-        if self._audience.hears_enqueues:
-            self._audience.enqueued(jobs, ids)
-        if logger.isEnabledFor(logging.DEBUG):
-            log_enqueued(jobs[0], ids[0])
-        return ids[0]
+        return self._store([self.new_job(target, args, options, context)])[0]
 
     def enqueue_many(
         self, target: Target, args_list: Iterable[Mapping[str, Any]], options: EnqueueOptions
@@ -114,16 +116,23 @@ class JobProducer:
         self._ready()
         if isinstance(args_list, (str, Mapping)) or not isinstance(args_list, Iterable):
             raise InvalidEnqueue(f"args_list is {args_list!r}: give a list of dicts of keyword arguments")
-        jobs = _numbered(self._maker(target, options, context), args_list)
+        return self._store(_numbered(self._maker(target, options, context), args_list))
+
+    def _store(self, jobs: list[NewJob] | Iterator[NewJob]) -> list[str]:
+        """Enqueue, and tell whoever wants to hear of it."""
+        watchers = tuple(self.watchers)
         debugs = logger.isEnabledFor(logging.DEBUG)
-        if not self._audience.hears_enqueues and not debugs:
+        if not (watchers or debugs or self._audience.hears_enqueues):
             return self._backend.enqueue(jobs)
-        noted: list[NewJob] = []
-        ids = self._backend.enqueue(self._audience.noting(jobs, noted))
-        self._audience.enqueued(noted, ids)
+        noted: list[NewJob] = jobs if isinstance(jobs, list) else []
+        ids = self._backend.enqueue(jobs if isinstance(jobs, list) else self._audience.noting(jobs, noted))
+        if self._audience.hears_enqueues:
+            self._audience.enqueued(noted, ids)
         if debugs:
             for job, stored_id in zip(noted, ids, strict=True):
                 log_enqueued(job, stored_id)
+        for watcher in watchers:
+            watcher(noted, ids)
         return ids
 
     def new_job(
@@ -149,6 +158,8 @@ class JobProducer:
         job = task.options if task is not None else self._unknown
         if isinstance(target, Task):
             options = options.over(target.defaults)
+        if job.atomic and (why := self._refusal()) is not None:
+            raise InvalidEnqueue(f"{name} is atomic=True: {why}")
         ref = target if isinstance(target, TaskRef) else None
         queue = check_queue(_first(options.queue, ref.queue if ref else None, job.queue), InvalidEnqueue)
         priority = check_priority(

@@ -53,6 +53,7 @@ class JobKeywords(TypedDict, total=False):
     discard_on: type[BaseException] | Sequence[type[BaseException]]  # these never are
     timeout: float  # seconds; 0 = none
     unique: bool  # one live job per arguments
+    atomic: bool  # the handler's writes and its end commit in one transaction (Django)
     validate: type[Any]  # a pydantic model of the arguments
     args_model: type[Any]  # the same as validate
     result_ttl: float  # seconds
@@ -74,6 +75,7 @@ class JobOptions:
     discard_on: tuple[type[BaseException], ...] = ()
     timeout: float | None = None
     unique: bool = False
+    atomic: bool = False
     validate: type[Any] | None = None
     result_ttl: float | None = None
     missing: Missing = "fail"
@@ -108,7 +110,7 @@ class JobOptions:
             check_priority(self.priority, InvalidJob)
         if self.max_retries is not None:
             check_retries(self.max_retries, InvalidJob)
-        for name in ("retry_backoff", "retry_jitter", "unique"):
+        for name in ("retry_backoff", "retry_jitter", "unique", "atomic"):
             if not isinstance(getattr(self, name), bool):
                 raise InvalidJob(f"{name} is {getattr(self, name)!r}: give True or False")
         for name in ("timeout", "result_ttl"):

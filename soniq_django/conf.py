@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
@@ -16,7 +16,17 @@ from soniq_django.metrics import load_sink
 from soniq_django.signals import SignalObserver
 
 MAX_PORT = 65_535
-_OWN = ("DATABASE", "DEV_WORKER", "JOBS_MODULE", "METRICS", "METRICS_PORT", "NOTIFY", "PROCESSES")
+_OWN = (
+    "DATABASE",
+    "DEV_WORKER",
+    "JOBS_MODULE",
+    "METRICS",
+    "METRICS_PORT",
+    "NOTIFY",
+    "PROCESSES",
+    "TESTING",
+)
+_MODES = ("manual", "inline", "memory")
 _CORE = {field.name.upper(): field.name for field in fields(Settings)}
 _QUOTED_OR_NAME = re.compile(
     r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\b(?P<name>""" + "|".join(_CORE.values()) + r")\b"
@@ -39,6 +49,7 @@ class DjangoSettings:
     jobs_module: str = "jobs"  # imported from every installed app
     metrics: str | None = None  # "prometheus", "opentelemetry", or the path of a MetricsSink; None = none
     metrics_port: str | int | None = None  # where workers answer scrapes: PORT or "HOST:PORT"; None = nowhere
+    testing: Literal["manual", "inline", "memory"] | None = None  # what becomes of jobs in tests
 
 
 def read_settings() -> DjangoSettings:
@@ -89,15 +100,22 @@ def read_settings() -> DjangoSettings:
     processes = values.get("PROCESSES", 1)
     if isinstance(processes, bool) or not isinstance(processes, int) or processes < 1:
         raise ImproperlyConfigured(f"SONIQ['PROCESSES'] is {processes!r}: give 1 or more")
+    testing = values.get("TESTING")
+    if testing is not None and testing not in _MODES:
+        raise ImproperlyConfigured(
+            f"SONIQ['TESTING'] is {testing!r}: give one of {', '.join(_MODES)} in the settings of tests, and "
+            "leave it out of all others"
+        )
     return DjangoSettings(
         core=core,
         database=database,
         dev_worker=dev_worker,
-        notify=notify,
+        notify=notify and testing is None,  # nobody listens, and tests count callbacks of on_commit()
         processes=processes,
         jobs_module=jobs_module,
         metrics=metrics,
         metrics_port=metrics_port,
+        testing=testing,
     )
 
 
@@ -118,8 +136,11 @@ def check_metrics_port(value: Any, name: str) -> str | int | None:
 def configure() -> DjangoSettings:
     """Make the app that ``settings.SONIQ`` describes, and make it the default one."""
     settings = read_settings()
-    app = app_on(settings.database, settings)
-    set_default_app(app)
+    set_default_app(app_on(settings.database, settings))
+    if settings.testing is not None:
+        from soniq_django.testing import testing_mode  # noqa: PLC0415  # for tests alone
+
+        set_default_app(testing_mode(settings.testing).enable())
     return settings
 
 

@@ -13,7 +13,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from contextvars import Context, ContextVar
@@ -45,6 +45,10 @@ class DjangoEnvironment(Environment):
     def aware(self, naive: datetime) -> datetime | None:
         """See :class:`soniq.environment.Environment`."""
         return meant_by(naive)
+
+    def visit(self, thread: Executor, call: Callable[[], T]) -> Awaitable[T]:
+        """See :class:`soniq.environment.Environment`: as the job's own ORM calls go."""
+        return sync_to_async(call, thread_sensitive=True)()
 
     def around_sync(self) -> AbstractContextManager[None]:
         """See :class:`soniq.environment.Environment`."""

@@ -43,7 +43,8 @@ class OwnSessions:
         """The open session of ``connection``; set up first, if it may be and was not."""
         connection.ensure_connection()
         session = cast("psycopg.Connection[Any]", connection.connection)
-        if session not in self._defaults and session.info.transaction_status == IDLE:
+        at_rest = session.autocommit and session.info.transaction_status == IDLE
+        if at_rest and session not in self._defaults:
             self._defaults[session] = _default_level(session)
             session.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         if session not in self._ready and not connection.in_atomic_block and self._may_prepare(session):
