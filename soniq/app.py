@@ -29,7 +29,7 @@ from soniq.jobs import JobStatus
 from soniq.producer import JobProducer, Target
 from soniq.recycling import Recycling
 from soniq.redaction import redactor
-from soniq.registry import Registry
+from soniq.registry import JobDecorator, Registry
 from soniq.retry import RetryPolicy
 from soniq.settings import Settings, check_page, check_queue, check_queues
 from soniq.task import EnqueueOptions, JobKeywords, Task, When
@@ -67,7 +67,6 @@ class Soniq:
         self.backend = open_backend(backend, database_url)
         self.registry = Registry(producer=lambda: self.producer, parent=shared)
         self._environment = environment or Environment()
-        # Told of jobs; a drain that is no worker tells it by itself.
         self.audience = Audience(
             _with_methods("metrics_sink", metrics_sink, "record_job_start", "record_job_end"), observer
         )
@@ -78,8 +77,8 @@ class Soniq:
             ready=self._make_ready,
             run=self._run,
             aware=self._environment.aware,
-            audience=self.audience,
             refusal=lambda: refusal(self.backend, self._environment),
+            audience=self.audience,
         )
         self.dead_letter = DeadLetterService(
             self.backend,
@@ -99,9 +98,7 @@ class Soniq:
     @overload
     def job(self, fn: Callable[P, R], /) -> Task[P, R]: ...
     @overload
-    def job(
-        self, fn: None = None, /, **options: Unpack[JobKeywords]
-    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    def job(self, fn: None = None, /, **options: Unpack[JobKeywords]) -> JobDecorator: ...
     def job(self, fn: Callable[..., Any] | None = None, /, **options: Unpack[JobKeywords]) -> Any:
         """Make a function a job of this app. See :class:`soniq.task.JobKeywords` for the options."""
         return self.registry.job(**options) if fn is None else self.registry.job(fn)

@@ -76,7 +76,12 @@ class DeadLetterService:
     def on(self, backend: StorageBackend) -> DeadLetterService:
         """The same service, for the dead letters of another store."""
         return DeadLetterService(
-            backend, self._producer, ready=self._ready, run=backend.run, redactor=self._redactor
+            backend,
+            self._producer,
+            ready=self._ready,
+            run=backend.run,
+            redactor=self._redactor,
+            audience=self._audience,
         )
 
     async def list_dead_letter_jobs(self, filter: DeadLetterFilter | None = None) -> list[DeadLetter]:

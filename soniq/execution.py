@@ -55,10 +55,9 @@ class Outcome(NamedTuple):
     change: Change
     seconds: float = 0.0
     summary: str = ""  # one line about what went wrong, if something did; secrets masked
-    settled: bool | None = (
-        None  # whether the claim held, of a change that is written already; None: it is not
-    )
     started: bool = True  # whether code of the job may have run
+    # Of a change that was written in the job's own transaction: whether the claim held. None: it is not yet.
+    settled: bool | None = None
 
 
 class Running:
@@ -227,7 +226,8 @@ class Execution:
             log_start(claim)
 
     def _outcome(self, claim: Claim, decided: Decided, started: float) -> Outcome:
-        return Outcome(claim, decided[0], self._clock() - started, self._told(decided[1]), decided[2])
+        change, summary, settled = decided
+        return Outcome(claim, change, self._clock() - started, self._told(summary), settled=settled)
 
     def _told(self, summary: str) -> str:
         """The line as a log may have it: what jobs say may hold secrets, and escape sequences."""
@@ -290,7 +290,8 @@ class Execution:
         """:meth:`_fill` on the slot's thread; the job's timeout holds for it, too."""
         try:
             unfit: Decided | None = await within(
-                attempt.timeout, self._on_thread(slot, partial(self._fill, attempt))
+                attempt.timeout,
+                self._on_thread(slot, partial(self._in_context, attempt, partial(self._fill, attempt))),
             )
         except JobTimeout:
             slot.abandon_if_busy()

@@ -204,6 +204,13 @@ class JobProducer:
 
         return made
 
+    def task(self, name: str) -> Task[..., Any]:
+        """The job of this name, as an enqueue would find it.
+
+        :raises UnknownTask: there is none; suggests the nearest name
+        """
+        return self._resolve(name)[1] or self._registry.get(name)
+
     def replay_of(
         self,
         letter: DeadLetter,

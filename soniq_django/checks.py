@@ -13,11 +13,12 @@ from typing import Any
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Info, Tags, Warning, register  # noqa: A004  # its name
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections, router
+from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from soniq.settings import Settings
 from soniq_django.conf import DjangoSettings, UnknownDatabase, read_settings
+from soniq_django.transactions import two_commits
 
 TAG = "soniq"
 PAGE = "docs/checks.md"
@@ -31,7 +32,7 @@ def register_all() -> None:
     """Make Django run them."""
     from soniq_django.server_checks import check_server, check_workers  # noqa: PLC0415  # built upon this
 
-    for check in (check_settings, check_options, check_atomic_requests):
+    for check in (check_settings, check_options, check_atomic_requests, check_other_databases):
         register(check, TAG)
     register(check_server, TAG, Tags.database)
     register(check_workers, TAG, Tags.database, deploy=True)
@@ -151,9 +152,25 @@ def check_atomic_requests(**_kwargs: Any) -> list[CheckMessage]:
     return [
         Warning(
             f"requests are transactions on {', '.join(map(repr, others))} (ATOMIC_REQUESTS), and jobs are "
-            f"stored on {alias!r}: an enqueue in a view is no part of the request's transaction",
+            f"stored on {alias!r}: {two_commits(alias, others)}",
             hint="Keep the jobs on the database that the requests write to, for one commit of both.",
             id="soniq.W006",
+        )
+    ]
+
+
+def check_other_databases(**_kwargs: Any) -> list[CheckMessage]:
+    """Whether data and jobs have one commit, where the jobs are on a database of their own."""
+    found = jobs_database()
+    if found is None or found[0] == DEFAULT_DB_ALIAS or check_atomic_requests():
+        return []
+    alias = found[0]
+    others = [name for name in django_settings.DATABASES if name != alias]
+    return [
+        Info(
+            two_commits(alias, others),
+            hint="Keep the jobs on the database of the data that they are about, for one commit of both.",
+            id="soniq.I003",
         )
     ]
 

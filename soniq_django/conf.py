@@ -15,7 +15,6 @@ from soniq.settings import Settings, check_known
 from soniq_django.metrics import load_sink
 from soniq_django.signals import SignalObserver
 
-MAX_PORT = 65_535
 _OWN = (
     "DATABASE",
     "DEV_WORKER",
@@ -27,6 +26,7 @@ _OWN = (
     "TESTING",
 )
 _MODES = ("manual", "inline", "memory")
+MAX_PORT = 65_535
 _CORE = {field.name.upper(): field.name for field in fields(Settings)}
 _QUOTED_OR_NAME = re.compile(
     r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\b(?P<name>""" + "|".join(_CORE.values()) + r")\b"
@@ -47,9 +47,9 @@ class DjangoSettings:
     processes: int = 1  # worker processes per soniq_worker
     notify: bool = True  # wake workers by LISTEN/NOTIFY where the database can
     jobs_module: str = "jobs"  # imported from every installed app
+    testing: Literal["manual", "inline", "memory"] | None = None  # what becomes of jobs in tests
     metrics: str | None = None  # "prometheus", "opentelemetry", or the path of a MetricsSink; None = none
     metrics_port: str | int | None = None  # where workers answer scrapes: PORT or "HOST:PORT"; None = nowhere
-    testing: Literal["manual", "inline", "memory"] | None = None  # what becomes of jobs in tests
 
 
 def read_settings() -> DjangoSettings:
@@ -113,9 +113,9 @@ def read_settings() -> DjangoSettings:
         notify=notify and testing is None,  # nobody listens, and tests count callbacks of on_commit()
         processes=processes,
         jobs_module=jobs_module,
+        testing=testing,
         metrics=metrics,
         metrics_port=metrics_port,
-        testing=testing,
     )
 
 

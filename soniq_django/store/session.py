@@ -43,8 +43,8 @@ class OwnSessions:
         """The open session of ``connection``; set up first, if it may be and was not."""
         connection.ensure_connection()
         session = cast("psycopg.Connection[Any]", connection.connection)
-        at_rest = session.autocommit and session.info.transaction_status == IDLE
-        if at_rest and session not in self._defaults:
+        idle = session.autocommit and session.info.transaction_status == IDLE
+        if session not in self._defaults and idle:  # else asking would begin a transaction
             self._defaults[session] = _default_level(session)
             session.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         if session not in self._ready and not connection.in_atomic_block and self._may_prepare(session):

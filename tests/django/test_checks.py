@@ -21,7 +21,12 @@ from django.utils import timezone
 
 import soniq
 from soniq_django.backend import DjangoBackend
-from soniq_django.checks import check_atomic_requests, check_options, check_settings
+from soniq_django.checks import (
+    check_atomic_requests,
+    check_options,
+    check_other_databases,
+    check_settings,
+)
 from soniq_django.models import Job, Worker
 from soniq_django.server_checks import check_server, check_workers
 from tests.support.docs import ROOT
@@ -220,6 +225,18 @@ def test_requests_that_are_transactions_elsewhere_are_told(settings: Any, monkey
 
     monkeypatch.setitem(settings.DATABASES["default"], "ATOMIC_REQUESTS", True)
     assert check_atomic_requests() == []
+
+
+def test_jobs_on_a_database_of_their_own_are_told(settings: Any, monkeypatch: Any) -> None:
+    """What an enqueue from elsewhere promises then; not where jobs and data share one."""
+    assert check_other_databases() == []
+    monkeypatch.setitem(settings.DATABASES, "jobs", settings.DATABASES["default"])
+    with override_settings(SONIQ={"DATABASE": "jobs"}):
+        [message] = check_other_databases()
+        assert message.id == "soniq.I003"
+        requests = {**settings.DATABASES["default"], "ATOMIC_REQUESTS": True}
+        monkeypatch.setitem(settings.DATABASES, "default", requests)
+        assert ids([*check_other_databases(), *check_atomic_requests()]) == ["soniq.W006"]
 
 
 def test_each_check_can_be_silenced(jobs_on: Any, capsys: Any) -> None:
