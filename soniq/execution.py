@@ -220,7 +220,8 @@ class Execution:
         return self._outcome(claim, decided, started)
 
     def _starts(self, claim: Claim) -> None:
-        self._audience.measure_start(claim)
+        if self._audience.measures:
+            self._audience.measure_start(claim)
         if logger.isEnabledFor(logging.DEBUG):
             log_start(claim)
 
@@ -299,7 +300,7 @@ class Execution:
 
     async def _run_in_loop(self, attempt: _Attempt, slot: Slot) -> Decided:
         try:
-            with self._restored(attempt):
+            with self._restored(attempt), self._audience.around(attempt.claim):
                 if attempt.references and (unfit := await self._fill_in_loop(attempt, slot)):
                     return unfit
                 value, decided = await self._value(attempt, slot)
@@ -314,10 +315,6 @@ class Execution:
 
     async def _value(self, attempt: _Attempt, slot: Slot) -> tuple[Any, Decided | None]:
         """What the handler returns, through middleware and between the hooks; if atomic, what comes of it."""
-        with self._audience.around(attempt.claim):
-            return await self._hooked(attempt, slot)
-
-    async def _hooked(self, attempt: _Attempt, slot: Slot) -> tuple[Any, Decided | None]:
         claim, hooks = attempt.claim, self._hooks
         if self._audience.hears_starts:
             await self._on_thread(slot, partial(self._audience.announce_start, claim))
