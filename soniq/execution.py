@@ -22,7 +22,7 @@ from soniq.deadline import within
 from soniq.environment import Environment
 from soniq.errors import InvalidJob, JobTimeout
 from soniq.exits import in_job
-from soniq.failures import describe, summarize
+from soniq.failures import class_path, describe, summarize
 from soniq.hooks import Hook, Hooks, MetricsSink, await_hook, call_hooks, is_async
 from soniq.jobs import Claim, DeadLetterReason, JobContext, Snooze
 from soniq.redaction import redactor
@@ -206,7 +206,10 @@ class Execution:
         except BaseException as error:  # noqa: BLE001  # a model's validators are user code
             summary = summarize(error)
             return transitions.bury(
-                claim, reason=DeadLetterReason.INVALID_ARGUMENTS, error=clean_text(summary)
+                claim,
+                reason=DeadLetterReason.INVALID_ARGUMENTS,
+                error=clean_text(summary),
+                error_class=class_path(error),
             ), summary
         timeout = task.options.timeout_seconds(self._settings)
         return _Attempt(task, claim, started, timeout, positional, named)
@@ -303,6 +306,7 @@ class Execution:
         change = transitions.fail(
             claim,
             error=describe(error),
+            error_class=class_path(error),
             delay=self._retry_delay(task, claim, error),
             exhausted=DeadLetterReason.TIMEOUT if overran else DeadLetterReason.MAX_RETRIES_EXCEEDED,
         )
@@ -348,7 +352,7 @@ def _undecided(claim: Claim, error: BaseException) -> _Decided:
     """A failure that is told in constants, for when telling it failed: every attempt needs an outcome."""
     logger.error("the attempt at job %s could not be judged", claim.job_id, exc_info=error)
     text = "the attempt ended in an error that could not be told; see the worker's log"
-    return transitions.fail(claim, error=text, delay=60.0), text
+    return transitions.fail(claim, error=text, error_class=class_path(error), delay=60.0), text
 
 
 @dataclass(slots=True)

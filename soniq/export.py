@@ -20,6 +20,8 @@ def shown(letter: DeadLetter, redactor: Redactor) -> dict[str, Any]:
     """All fields, secrets masked."""
     row = letter.to_dict()
     row["args"] = redactor.value(row["args"])
+    row["context"] = redactor.value(row["context"])
+    row["failures"] = [{**one, "error": redactor.text(one["error"])} for one in row["failures"]]
     row["last_error"] = None if letter.last_error is None else redactor.text(letter.last_error)
     return row
 
@@ -43,7 +45,7 @@ def as_csv(rows: list[dict[str, Any]]) -> str:
 def _cell(value: Any) -> Any:
     """A value as a spreadsheet should show it: never as a formula."""
     if isinstance(value, (dict, list)):
-        return visible_json(json.dumps(value, ensure_ascii=False))
+        return visible_json(json.dumps(value, ensure_ascii=False, default=_plain))
     value = "" if value is None else _plain(value)
     if not isinstance(value, str):
         return value

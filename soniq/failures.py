@@ -7,6 +7,8 @@ from pathlib import Path
 
 from soniq.arguments import clean_text
 
+CLASS_BYTES = 500
+
 _OWN_CODE = str(Path(__file__).parent)
 
 
@@ -20,6 +22,13 @@ def describe(error: BaseException) -> str:
         return clean_text("".join(lines).rstrip())
     except BaseException:  # noqa: BLE001  # an exception's own methods may raise anything
         return summarize(error)
+
+
+def class_path(error: BaseException) -> str:
+    """The error's class as "package.module.QualName", as text that can be stored."""
+    kind = type(error)
+    names = [type.__dict__[name].__get__(kind) for name in ("__module__", "__qualname__")]
+    return clean_text(".".join(name for name in names if isinstance(name, str)), limit=CLASS_BYTES)
 
 
 def summarize(error: BaseException) -> str:

@@ -55,6 +55,7 @@ class NewJob(NamedTuple):
     dedup_key: str | None = None  # as the caller gave it
     unique_key: str | None = None  # at most one live job may hold it
     producer_id: str = ""  # host:pid, for people
+    context_json: str | None = None  # a JSON object: what surrounds the job (soniq.context)
 
 
 class Claim(NamedTuple):
@@ -71,6 +72,7 @@ class Claim(NamedTuple):
     crashes: int  # starts that ended in a lost worker
     scheduled_at: datetime
     created_at: datetime
+    context: Mapping[str, JSON] | None = None  # what surrounded the enqueue, by key
 
 
 @dataclass(frozen=True, slots=True)

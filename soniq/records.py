@@ -11,6 +11,18 @@ from soniq.jobs import JSON, DeadLetterReason, JobStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailedAttempt:
+    """One start of a job that did not succeed: it raised, overran, or lost its worker."""
+
+    attempt: int  # as it was counted then: a start that was given back does not count
+    worker_id: str
+    started_at: datetime | None
+    at: datetime  # when the failure was recorded
+    error_class: str | None  # "package.module.QualName"; None: no exception, such as a lost worker
+    error: str  # with its traceback; cut to 4 KB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A row of the jobs table."""
 
@@ -35,6 +47,8 @@ class Job:
     updated_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    context: Mapping[str, JSON] | None = None  # what surrounded the enqueue, by key
+    failures: tuple[FailedAttempt, ...] = ()  # the last 20 at most, oldest first
 
     @property
     def unique_job(self) -> bool:
@@ -45,6 +59,7 @@ class Job:
         """The job as ``get_job`` gives it to users."""
         row = asdict(self)
         row["status"] = self.status.value
+        row["failures"] = list(row["failures"])
         row["unique_job"] = self.unique_job
         return row
 
@@ -88,12 +103,15 @@ class DeadLetter:
     resurrection_count: int
     last_resurrection_at: datetime | None
     tags: tuple[str, ...]
+    context: Mapping[str, JSON] | None = None  # what surrounded the enqueue, by key; a replay keeps it
+    failures: tuple[FailedAttempt, ...] = ()  # the last 20 at most, oldest first
 
     def to_dict(self) -> dict[str, Any]:
         """All fields; the form that exports write."""
         row = asdict(self)
         row["dead_letter_reason"] = self.dead_letter_reason.value
         row["tags"] = list(self.tags)
+        row["failures"] = list(row["failures"])
         return row
 
 

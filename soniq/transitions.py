@@ -29,9 +29,19 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from soniq.arguments import clean_text
 from soniq.jobs import Claim, DeadLetterReason, JobStatus
 
+FAILURE_BYTES = 4096  # of an error in a job's history; its last error is kept whole
+
 Verb: TypeAlias = Literal["succeed", "retry", "snooze", "interrupt", "rescue", "cancel", "bury"]
+
+
+class Failure(NamedTuple):
+    """What the history of a job is to say of an attempt that did not succeed; ``apply`` appends it."""
+
+    error_class: str | None  # "package.module.QualName"; None: no exception
+    error: str
 
 
 class Change(NamedTuple):
@@ -50,6 +60,7 @@ class Change(NamedTuple):
     ttl: float | None = None  # of a finished job: seconds until it may be purged; None = kept
     reason: DeadLetterReason | None = None  # of a dead letter
     overdue: float = 0.0  # guard of a queued job: due for at least so many seconds; 0 = it may be delayed
+    failure: Failure | None = None  # one more for the history of the job, or of the dead letter it becomes
 
 
 def succeed(claim: Claim, *, result_json: str | None, ttl: float | None, error: str | None = None) -> Change:
@@ -70,22 +81,27 @@ def fail(
     error: str,
     delay: float | None,
     exhausted: DeadLetterReason = DeadLetterReason.MAX_RETRIES_EXCEEDED,
+    error_class: str | None = None,
 ) -> Change:
     """The handler raised: try again after ``delay`` seconds, or give up.
 
     It is buried when it must never run again (``delay`` None: permanent_failure, on whichever attempt)
     or when no attempt is left (``exhausted``: max_retries_exceeded, or timeout when the last one overran).
+
+    :param error_class: of what it raised, as "package.module.QualName"
     """
     if delay is None:
-        return bury(claim, reason=DeadLetterReason.PERMANENT_FAILURE, error=error)
+        reason = DeadLetterReason.PERMANENT_FAILURE
+        return bury(claim, reason=reason, error=error, error_class=error_class)
     if claim.attempt >= claim.max_attempts:
-        return bury(claim, reason=exhausted, error=error)
+        return bury(claim, reason=exhausted, error=error, error_class=error_class)
     return _of(
         claim,
         verb="retry",
         status=JobStatus.QUEUED,
         delay=delay,
         error=error,
+        failure=_failure(error_class, error),
     )
 
 
@@ -126,17 +142,22 @@ def rescue(claim: Claim, *, max_crashes: int) -> Change:
         status=JobStatus.QUEUED,
         crashes=crashes,
         error=error,
+        failure=_failure(None, error),
     )
 
 
-def bury(claim: Claim, *, reason: DeadLetterReason, error: str) -> Change:
-    """Give up: the job moves to the dead letters."""
+def bury(claim: Claim, *, reason: DeadLetterReason, error: str, error_class: str | None = None) -> Change:
+    """Give up: the job moves to the dead letters.
+
+    :param error_class: of what it raised, as "package.module.QualName"
+    """
     return _of(
         claim,
         verb="bury",
         status=None,
         error=error,
         reason=reason,
+        failure=_failure(error_class, error),
     )
 
 
@@ -168,6 +189,10 @@ def cancel(job_id: str, *, ttl: float | None) -> Change:
         status=JobStatus.CANCELLED,
         ttl=ttl,
     )
+
+
+def _failure(error_class: str | None, error: str) -> Failure:
+    return Failure(error_class, clean_text(error, limit=FAILURE_BYTES))
 
 
 def _of(claim: Claim, *, verb: Verb, status: JobStatus | None, **effect: Any) -> Change:

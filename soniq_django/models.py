@@ -46,6 +46,8 @@ class Job(models.Model):
     worker_id = models.UUIDField(_("worker"), null=True)
     last_error = ExactTextField(_("last error"), null=True)
     result = StoredJSONField(_("result"), null=True)
+    context = StoredJSONField(_("context"), null=True)
+    failures = StoredJSONField(_("failed attempts"), null=True)
 
     objects = models.Manager()
 
@@ -105,6 +107,8 @@ class DeadLetterJob(models.Model):
     resurrection_count = models.IntegerField(_("replays"), default=0)
     last_resurrection_at = models.DateTimeField(_("last replay at"), null=True)
     tags = models.JSONField(_("tags"), default=list)
+    context = StoredJSONField(_("context"), null=True)
+    failures = StoredJSONField(_("failed attempts"), null=True)
 
     objects = models.Manager()
 

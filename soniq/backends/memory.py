@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import ParamSpec, TypeVar
 
 from soniq.backend import StorageBackend, Subscription
-from soniq.backends.stored import decoded
+from soniq.backends.stored import decoded, failed_attempts, with_failure
 from soniq.errors import BackendError
 from soniq.jobs import Claim, JobStatus, NewJob, WorkerInfo
 from soniq.records import (
@@ -52,6 +52,7 @@ class _Row:
     worker_id: str | None = None
     last_error: str | None = None
     result_json: str | None = None
+    failures_json: str | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
     expires_at: datetime | None = None
@@ -69,6 +70,7 @@ class _Row:
             crashes=self.crashes,
             scheduled_at=self.scheduled_at,
             created_at=self.created_at,
+            context=decoded(self.new.context_json),
         )
 
     def job(self) -> Job:
@@ -94,18 +96,21 @@ class _Row:
             updated_at=self.updated_at,
             started_at=self.started_at,
             finished_at=self.finished_at,
+            context=decoded(self.new.context_json),
+            failures=failed_attempts(decoded(self.failures_json)),
         )
 
 
 @dataclass(slots=True)
 class _DeadRow:
-    """A dead letter; ``letter.args`` is filled from the text whenever it is read."""
+    """A dead letter; its arguments and context are filled from the texts whenever it is read."""
 
     letter: DeadLetter
     args_json: str
+    context_json: str | None
 
     def read(self) -> DeadLetter:
-        return replace(self.letter, args=decoded(self.args_json))
+        return replace(self.letter, args=decoded(self.args_json), context=decoded(self.context_json))
 
 
 class _WaitingLine:
@@ -301,6 +306,9 @@ class MemoryBackend(StorageBackend):
             row.crashes = change.crashes
         if change.error is not None:
             row.last_error = change.error
+        if change.failure is not None:
+            history = decoded(row.failures_json)
+            row.failures_json = with_failure(history, change, started_at=row.started_at, at=now)
         row.updated_at = now
         if change.status is None:
             self._bury(row, change, now)
@@ -334,8 +342,9 @@ class MemoryBackend(StorageBackend):
             resurrection_count=0,
             last_resurrection_at=None,
             tags=(),
+            failures=failed_attempts(decoded(row.failures_json)),
         )
-        self._dead[row.new.id] = _DeadRow(letter, row.new.args_json)
+        self._dead[row.new.id] = _DeadRow(letter, row.new.args_json, row.new.context_json)
 
     def _move(self, row: _Row, status: JobStatus) -> None:
         del self._by_status[row.status][row.new.id]

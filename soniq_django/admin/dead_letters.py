@@ -62,7 +62,7 @@ class DeadLetterAdmin(TableAdmin):
     search_fields = ("job_name",)
     search_help_text = _("An id, or a part of a job's name.")
     sortable_by = ("short_id", "gave_up")  # what an index sorts
-    unlisted = ("args", "last_error", "tags")
+    unlisted = ("args", "last_error", "tags", "context", "failures")
     actions = ("replay_selected",)
 
     def for_list(self, rows: QuerySet[Any]) -> QuerySet[Any]:
@@ -77,12 +77,16 @@ class DeadLetterAdmin(TableAdmin):
         ]
         if obj is not None and obj.last_error:
             groups.append((_("Last error"), {"fields": ["error"]}))
+        if obj is not None and obj.failures:
+            groups.append((_("Failed attempts"), {"fields": ["history"]}))
         groups += [
             (_("Arguments"), {"fields": ["pretty_args"]}),
             (_("Attempts"), {"fields": ["attempts_of"]}),
             (_("Times"), {"fields": ["original_created_at", "moved_to_dead_letter_at"]}),
             (_("Replays"), {"fields": ["resurrection_count", "last_resurrection_at"]}),
         ]
+        if obj is not None and obj.context:
+            groups.append((_("Context"), {"fields": ["pretty_context"]}))
         return groups
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -136,6 +140,16 @@ class DeadLetterAdmin(TableAdmin):
     def error(self, letter: DeadLetterJob) -> SafeString:
         """The error of the last attempt."""
         return formatting.error(letter.last_error or "")
+
+    @admin.display(description=_("failed attempts"))
+    def history(self, letter: DeadLetterJob) -> SafeString:
+        """The attempts that failed, as a table."""
+        return formatting.history(letter.failures)
+
+    @admin.display(description=_("context"))
+    def pretty_context(self, letter: DeadLetterJob) -> SafeString:
+        """What surrounded the enqueue."""
+        return formatting.pretty_json(letter.context)
 
     @admin.display(description=_("tags"))
     def tag_list(self, letter: DeadLetterJob) -> str | None:

@@ -7,14 +7,17 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings as django_settings
 from django.contrib.admin.utils import display_for_value
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.timesince import timesince
+from django.utils.timezone import get_default_timezone, make_naive
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from soniq.backends.stored import failed_attempts
 from soniq.jobs import DeadLetterReason
 from soniq.redaction import Redactor, redactor
 from soniq.visible import visible, visible_json, visible_line
@@ -114,6 +117,45 @@ def error(text: str) -> SafeString:
     if line == text.strip():
         return format_html('<strong class="soniq-error">{}</strong>', line)
     return format_html('<strong class="soniq-error">{}</strong>{}', line, _scrollable(text))
+
+
+def history(value: Any) -> SafeString:
+    """The attempts that failed as a table, the last one first. Secrets are masked."""
+    rows = format_html_join(
+        "",
+        "<tr><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+        (
+            (
+                one.attempt,
+                exact_time(one.at),
+                worker(one.worker_id),
+                error(one.error),
+            )
+            for one in reversed(failed_attempts(value))
+        ),
+    )
+    return format_html(
+        '<table class="soniq-history"><thead><tr>'
+        '<th scope="col">{}</th><th scope="col">{}</th><th scope="col">{}</th><th scope="col">{}</th>'
+        "</tr></thead><tbody>{}</tbody></table>",
+        _("attempt"),
+        _("when"),
+        _("worker"),
+        _("error"),
+        rows,
+    )
+
+
+def worker(worker_id: str) -> SafeString:
+    """The end of a worker's id, the whole of it as tooltip."""
+    text = visible_line(secrets().text(worker_id))
+    return format_html('<code class="soniq-id" title="{}">…{}</code>', text, text[-8:])
+
+
+def exact_time(value: datetime) -> SafeString:
+    """The time as the admin writes times, in the zone of the page."""
+    local = value if django_settings.USE_TZ else make_naive(value, get_default_timezone())
+    return format_html('<time datetime="{}">{}</time>', value.isoformat(), display_for_value(local, ""))
 
 
 def message(error: Exception) -> str:

@@ -52,7 +52,7 @@ class JobAdmin(TableAdmin):
     search_fields = ("job_name", "dedup_key")
     search_help_text = _("An id, or a part of a job's name or dedup key.")
     sortable_by = ("short_id",)  # the primary key; others would sort the whole table
-    unlisted = ("args", "last_error", "result")
+    unlisted = ("args", "last_error", "result", "context", "failures")
     actions = ("cancel_selected",)
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -62,6 +62,8 @@ class JobAdmin(TableAdmin):
         ]
         if obj is not None and obj.last_error:
             groups.append((_("Last error"), {"fields": ["error"]}))
+        if obj is not None and obj.failures:
+            groups.append((_("Failed attempts"), {"fields": ["history"]}))
         groups.append((_("Arguments"), {"fields": ["pretty_args"]}))
         if obj is not None and obj.status == Job.Status.DONE:
             groups.append((_("Result"), {"fields": ["pretty_result"]}))
@@ -82,6 +84,8 @@ class JobAdmin(TableAdmin):
             ),
             (_("Origin"), {"fields": ["producer_id", "dedup", "is_unique"]}),
         ]
+        if obj is not None and obj.context:
+            groups.append((_("Context"), {"fields": ["pretty_context"]}))
         return groups
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -151,6 +155,16 @@ class JobAdmin(TableAdmin):
     def error(self, job: Job) -> SafeString:
         """The error of the last attempt that failed."""
         return formatting.error(job.last_error or "")
+
+    @admin.display(description=_("failed attempts"))
+    def history(self, job: Job) -> SafeString:
+        """The attempts that failed, as a table."""
+        return formatting.history(job.failures)
+
+    @admin.display(description=_("context"))
+    def pretty_context(self, job: Job) -> SafeString:
+        """What surrounded the enqueue."""
+        return formatting.pretty_json(job.context)
 
     @admin.display(description=_("unique"), boolean=True)
     def is_unique(self, job: Job) -> bool:

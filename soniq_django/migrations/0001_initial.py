@@ -49,6 +49,8 @@ class Migration(migrations.Migration):
                 ('resurrection_count', models.IntegerField(default=0, verbose_name='replays')),
                 ('last_resurrection_at', models.DateTimeField(null=True, verbose_name='last replay at')),
                 ('tags', models.JSONField(default=list, verbose_name='tags')),
+                ('context', soniq_django.fields.StoredJSONField(null=True, verbose_name='context')),
+                ('failures', soniq_django.fields.StoredJSONField(null=True, verbose_name='failed attempts')),
             ],
             options={
                 'verbose_name': 'dead letter',
@@ -83,6 +85,8 @@ class Migration(migrations.Migration):
                 ('worker_id', models.UUIDField(null=True, verbose_name='worker')),
                 ('last_error', soniq_django.fields.ExactTextField(null=True, verbose_name='last error')),
                 ('result', soniq_django.fields.StoredJSONField(null=True, verbose_name='result')),
+                ('context', soniq_django.fields.StoredJSONField(null=True, verbose_name='context')),
+                ('failures', soniq_django.fields.StoredJSONField(null=True, verbose_name='failed attempts')),
             ],
             options={
                 'verbose_name': 'job',

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.db.models import Q, QuerySet
 
+from soniq.backends.stored import with_failure
 from soniq.errors import BackendConflict
 from soniq.jobs import Claim, NewJob
 from soniq.transitions import Change
+from soniq_django.fields import JSONText
 from soniq_django.functions import DatabaseNow, from_now
 from soniq_django.models import Job
 from soniq_django.store import rows
 from soniq_django.store.errors import translated
 from soniq_django.store.tables import Tables
+from soniq_django.times import aware
 
 ROWS_PER_INSERT = 2000
+HISTORIES_PER_UPDATE = 100  # of up to 80 KiB each
 # MySQL takes statements of 16 MB unless told otherwise; a character is up to 4 bytes.
 CHARACTERS_PER_INSERT = 2 * 1024 * 1024
 LOOKUPS = 5  # attempts to find the holder of a unique key that comes and goes
@@ -148,11 +152,10 @@ class OrmStatements(Tables):
     def _apply_wave(self, changes: Sequence[Change]) -> list[bool]:
         """Changes of different jobs: lock what still matches its guard, then write."""
         ids = sorted(change.job_id for change in changes if rows.is_uuid(change.job_id))
+        matching = self.locked(self.jobs.filter(pk__in=ids).order_by("pk"))
         locked = {
             str(pk): (status, str(worker), attempts)
-            for pk, status, worker, attempts in self.locked(
-                self.jobs.filter(pk__in=ids).order_by("pk")
-            ).values_list("pk", "status", "worker_id", "attempts")
+            for pk, status, worker, attempts in matching.values_list("pk", "status", "worker_id", "attempts")
         }
         waited = self._overdue([change for change in changes if change.overdue])
         answers = [
@@ -160,15 +163,40 @@ class OrmStatements(Tables):
             for change in changes
         ]
         groups: dict[Change, list[str]] = {}
+        failed: list[Change] = []
         for change, held in zip(changes, answers, strict=True):
             if held:
                 groups.setdefault(rows.without_identity(change), []).append(change.job_id)
+                if change.failure is not None:
+                    failed.append(change)
+        histories = self._histories(failed) if failed else {}
         for effect, job_ids in groups.items():
             if effect.status is None:
-                self._bury(effect, job_ids)
+                self._bury(effect, job_ids, histories)
             else:
                 self.jobs.filter(pk__in=job_ids).update(**rows.written(effect))
+        kept = [change.job_id for change in failed if change.status is not None]
+        if kept:
+            told = [Job(pk=job_id, failures=JSONText(histories[job_id])) for job_id in kept]
+            self.jobs.bulk_update(told, ["failures"], batch_size=HISTORIES_PER_UPDATE)
         return answers
+
+    def _histories(self, failed: Sequence[Change]) -> dict[str, str]:
+        """By job, locked before: its history with the failure of its change, as JSON text."""
+        found = self.jobs.filter(pk__in=[change.job_id for change in failed])
+        columns = {
+            str(pk): (started_at, failures, now)
+            for pk, started_at, failures, now in found.values_list(
+                "pk", "started_at", "failures", DatabaseNow()
+            )
+        }
+        histories: dict[str, str] = {}
+        for change in failed:
+            started_at, failures, now = columns[change.job_id]
+            histories[change.job_id] = with_failure(
+                failures, change, started_at=rows.maybe_aware(started_at), at=aware(now)
+            )
+        return histories
 
     def _overdue(self, changes: Sequence[Change]) -> set[str]:
         """The jobs, locked before, that have been due for as long as their change asks."""
@@ -181,9 +209,10 @@ class OrmStatements(Tables):
             found.update(str(pk) for pk in late.values_list("pk", flat=True))
         return found
 
-    def _bury(self, effect: Change, job_ids: list[str]) -> None:
+    def _bury(self, effect: Change, job_ids: list[str], histories: Mapping[str, str]) -> None:
         dead = self.jobs.filter(pk__in=job_ids)
-        self.dead_letters.bulk_create([rows.dead_letter(job, effect) for job in dead])
+        letters = [rows.dead_letter(job, effect, histories.get(str(job.pk))) for job in dead]
+        self.dead_letters.bulk_create(letters)
         dead.delete()
 
     def next_due(
@@ -201,10 +230,11 @@ def chunks(jobs: Iterable[NewJob]) -> Iterator[list[NewJob]]:
     chunk: list[NewJob] = []
     length = 0
     for job in jobs:
-        length += len(job.args_json)
+        size = len(job.args_json) + len(job.context_json or "")
+        length += size
         if chunk and (len(chunk) == ROWS_PER_INSERT or length > CHARACTERS_PER_INSERT):
             yield chunk
-            chunk, length = [], len(job.args_json)
+            chunk, length = [], size
         chunk.append(job)
     if chunk:
         yield chunk

@@ -360,11 +360,26 @@ def _claims_of(rows: Sequence[Sequence[Any]], worker_id: str) -> list[Claim]:
         arguments = [decoded(text) for text in texts]
     claims = []
     for row, args in zip(rows, arguments, strict=True):
-        pk, name, _, queue, priority, attempt, max_attempts, crashes, due, made = row
+        pk, name, _, queue, priority, attempt, max_attempts, crashes, due, made, context = row
+        if context is not None:
+            context = decoded(context)
         if due.tzinfo is None:  # USE_TZ is off
             due, made = aware(due), aware(made)
         claims.append(
-            Claim(pk, worker_id, attempt, name, args, queue, priority, max_attempts, crashes, due, made)
+            Claim(
+                pk,
+                worker_id,
+                attempt,
+                name,
+                args,
+                queue,
+                priority,
+                max_attempts,
+                crashes,
+                due,
+                made,
+                context,
+            )
         )
     return claims
 
@@ -394,6 +409,7 @@ def _insert_one(job: NewJob) -> tuple[Any, ...]:
         job.args_json,
         job.max_attempts,
         job.producer_id,
+        job.context_json,
     )
 
 
@@ -402,6 +418,7 @@ def _copied(group: list[NewJob]) -> str:
     job = group[0]
     fields = (job.job_name, job.queue, job.priority, "queued", 0, job.max_attempts, 0, job.producer_id)
     tail = "\t".join(str(field).translate(_COPY_ESCAPES) for field in fields)
+    tail += "\t" + ("\\N" if job.context_json is None else job.context_json.translate(_COPY_ESCAPES))
     # JSON escapes all control characters, so its text holds no tab and no line break.
     lines = [f"{job.id}\t{job.args_json}\t" for job in group]
     return f"{tail}\n".join(line.replace("\\", "\\\\") for line in lines) + f"{tail}\n"
@@ -420,4 +437,5 @@ def _shared(job: NewJob) -> tuple[Any, ...]:
         job.scheduled_at,
         job.delay,
         job.producer_id,
+        job.context_json,
     )

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from django.db.models import Q
 
+from soniq.backends.stored import failed_attempts
 from soniq.ids import is_job_id
 from soniq.jobs import Claim, DeadLetterReason, JobStatus, NewJob
 from soniq.records import DeadLetter, DeadLetterFilter, WorkerRecord
@@ -29,6 +30,7 @@ CLAIM_COLUMNS = (
     "crashes",
     "scheduled_at",
     "created_at",
+    "context",
 )
 
 is_uuid = is_job_id
@@ -47,6 +49,7 @@ def new_job(job: NewJob) -> Job:
         unique_key=job.unique_key,
         max_attempts=job.max_attempts,
         producer_id=job.producer_id[:255],
+        context=None if job.context_json is None else JSONText(job.context_json),
     )
     if job.scheduled_at is not None:
         row.scheduled_at = stored_time(job.scheduled_at)
@@ -57,7 +60,7 @@ def new_job(job: NewJob) -> Job:
 
 def claim(row: Sequence[Any], worker_id: str) -> Claim:
     """A claim of the row (CLAIM_COLUMNS) as it was before it."""
-    pk, name, args, queue, priority, attempts, max_attempts, crashes, scheduled, created = row
+    pk, name, args, queue, priority, attempts, max_attempts, crashes, scheduled, created, context = row
     return Claim(
         job_id=str(pk),
         worker_id=worker_id,
@@ -70,6 +73,7 @@ def claim(row: Sequence[Any], worker_id: str) -> Claim:
         crashes=crashes,
         scheduled_at=aware(scheduled),
         created_at=aware(created),
+        context=context,
     )
 
 
@@ -104,8 +108,11 @@ def written(effect: Change) -> dict[str, Any]:
     return columns
 
 
-def dead_letter(job: Job, effect: Change) -> DeadLetterJob:
-    """The row that a buried job becomes."""
+def dead_letter(job: Job, effect: Change, failures: str | None) -> DeadLetterJob:
+    """The row that a buried job becomes.
+
+    :param failures: its history with the last failure, as JSON text; None = as the job has it
+    """
     return DeadLetterJob(
         id=job.id,
         job_name=job.job_name,
@@ -118,6 +125,8 @@ def dead_letter(job: Job, effect: Change) -> DeadLetterJob:
         last_error=job.last_error if effect.error is None else effect.error,
         dead_letter_reason=effect.reason or DeadLetterReason.PERMANENT_FAILURE,
         original_created_at=job.created_at,
+        context=job.context,
+        failures=job.failures if failures is None else JSONText(failures),
     )
 
 
@@ -166,6 +175,8 @@ def job_record(row: Job) -> JobRecord:
         updated_at=aware(row.updated_at),
         started_at=maybe_aware(row.started_at),
         finished_at=maybe_aware(row.finished_at),
+        context=row.context,
+        failures=failed_attempts(row.failures),
     )
 
 
@@ -186,6 +197,8 @@ def dead_letter_record(row: DeadLetterJob) -> DeadLetter:
         resurrection_count=row.resurrection_count,
         last_resurrection_at=maybe_aware(row.last_resurrection_at),
         tags=tuple(row.tags),
+        context=row.context,
+        failures=failed_attempts(row.failures),
     )
 
 

@@ -4,7 +4,7 @@
 
 COLUMNS = (
     "id, job_name, queue, priority, status, args, args_hash, dedup_key, unique_key, attempts,"
-    " max_attempts, crashes, scheduled_at, created_at, updated_at, producer_id"
+    " max_attempts, crashes, scheduled_at, created_at, updated_at, producer_id, context"
 )
 # With statistics from a time when few jobs waited, the planner would collect and sort all that wait now, at
 # every claim, instead of walking along the claim index. And a plan that is made once has to hold for all
@@ -25,7 +25,7 @@ DUE = f"coalesce(%s::timestamptz, {NOW} + %s * interval '1 second')"
 
 INSERT_ONE = f"""
 INSERT INTO soniq_jobs ({COLUMNS})
-VALUES (%s, %s, %s, %s, 'queued', %s, NULL, NULL, NULL, 0, %s, 0, {NOW}, {NOW}, {NOW}, %s)
+VALUES (%s, %s, %s, %s, 'queued', %s, NULL, NULL, NULL, 0, %s, 0, {NOW}, {NOW}, {NOW}, %s, %s)
 """
 
 # In one message: the insert commits, and then the workers are told, at the price of one round trip.
@@ -33,14 +33,15 @@ INSERT_ONE_AND_HINT = f"BEGIN; {INSERT_ONE}; COMMIT; SELECT pg_notify(%s, %s)"
 
 # What is not named here has its default: the times are now, by the database's clock.
 COPY = """
-COPY soniq_jobs (id, args, job_name, queue, priority, status, attempts, max_attempts, crashes, producer_id)
+COPY soniq_jobs (id, args, job_name, queue, priority, status, attempts, max_attempts, crashes, producer_id,
+                 context)
 FROM STDIN
 """
 
 INSERT_MANY = f"""
 INSERT INTO soniq_jobs ({COLUMNS})
 SELECT new.id, %s, %s, %s, 'queued', new.args, new.args_hash, new.dedup_key, new.unique_key, 0,
-       %s, 0, {DUE}, {NOW}, {NOW}, %s
+       %s, 0, {DUE}, {NOW}, {NOW}, %s, %s::jsonb
 FROM unnest(%s::uuid[], %s::jsonb[], %s::text[], %s::text[], %s::text[])
      AS new (id, args, args_hash, dedup_key, unique_key)
 """
@@ -52,7 +53,7 @@ SET status = 'processing', worker_id = %(worker)s, attempts = attempts + 1,
     started_at = statement_timestamp(), updated_at = statement_timestamp()
 WHERE id = ANY(ARRAY({due}))
 RETURNING id::text, job_name, args::text, queue, priority, attempts, max_attempts, crashes,
-          scheduled_at, created_at
+          scheduled_at, created_at, context::text
 """
 
 # Behind the mark: one range of the claim index.

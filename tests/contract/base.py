@@ -110,6 +110,7 @@ class Steps(RuleBasedStateMachine):
             dedup_key=planned["dedup_key"],
             unique_key=planned["unique_key"],
             producer_id=planned["producer"],
+            context_json=_encoded(planned["context"]),
         )
 
     def model_job(self, planned: dict[str, Any]) -> ModelJob:
@@ -141,6 +142,10 @@ class Steps(RuleBasedStateMachine):
             for store in self.stores:
                 check_claim(store, told[store.name], claim)
             self.given.append((claim, told))
+
+
+def _encoded(context: Any) -> str | None:
+    return None if context is None else json.dumps(context, ensure_ascii=False)
 
 
 def orphan_of(job: ModelJob) -> ModelClaim:

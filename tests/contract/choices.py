@@ -59,6 +59,7 @@ new_jobs = st.fixed_dictionaries(
         "dedup_key": st.none() | texts,
         "unique_key": st.none() | st.sampled_from(KEYS),
         "producer": st.just("") | st.just("web-1:4711"),
+        "context": st.none() | st.none() | st.none() | arguments,
         "when": when,
     }
 )
@@ -67,7 +68,9 @@ ttls = st.sampled_from([None, 0.0, 2 * DAY])
 outcomes = st.one_of(
     st.tuples(st.just("succeed"), st.none() | encoded, ttls, st.none()),
     st.tuples(st.just("succeed"), st.none() | encoded, ttls, st.none() | errors),
-    st.tuples(st.just("fail"), errors, st.sampled_from([None, 0.0, FAR])),
+    st.tuples(
+        st.just("fail"), errors, st.sampled_from([None, 0.0, FAR]), st.sampled_from([None, "a.späť.Error"])
+    ),
     st.tuples(st.just("snooze"), st.sampled_from([0.0, FAR]), st.none() | errors),
     st.tuples(st.just("interrupt")),
     st.tuples(st.just("rescue"), st.integers(1, 3)),

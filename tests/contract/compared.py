@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from soniq.jobs import Claim
-from soniq.records import DeadLetter, DeadLetterFilter, Job, WorkerRecord
+from soniq.records import DeadLetter, DeadLetterFilter, FailedAttempt, Job, WorkerRecord
 from tests.contract.model import Model, ModelClaim, ModelJob, ModelLetter, ModelWorker, Moment
 from tests.contract.stores import Store
 
@@ -51,6 +51,8 @@ def check_job(store: Store, said: Job, job: ModelJob) -> None:
     }
     for column, expected in moments.items():
         _check_moment(store, f"{column} of job {job.id}", row.pop(column), expected)
+    del row["failures"]
+    _check_failures(store, said.failures, job)
     expected = {
         "id": job.id,
         "job_name": job.name,
@@ -65,10 +67,11 @@ def check_job(store: Store, said: Job, job: ModelJob) -> None:
         "dedup_key": job.dedup_key,
         "last_error": job.error,
         "result": _exactly(job.result),
+        "context": _exactly(job.context),
         "producer_id": job.producer,
         "worker_id": job.worker,
     }
-    row |= {"args": _exactly(row["args"]), "result": _exactly(row["result"])}
+    row |= {name: _exactly(row[name]) for name in ("args", "result", "context")}
     same(store, f"job {job.id}", row, expected)
 
 
@@ -86,6 +89,7 @@ def check_claim(store: Store, said: Claim, claim: ModelClaim) -> None:
         said.priority,
         said.max_attempts,
         said.crashes,
+        _exactly(said.context),
     )
     expected = (
         job.id,
@@ -97,6 +101,7 @@ def check_claim(store: Store, said: Claim, claim: ModelClaim) -> None:
         job.priority,
         job.max_attempts,
         job.crashes,
+        _exactly(job.context),
     )
     same(store, f"claim of {job.id}", told, expected)
 
@@ -108,7 +113,9 @@ def _check_letter(store: Store, said: DeadLetter, letter: ModelLetter) -> None:
     _check_moment(store, f"created {about}", row.pop("original_created_at"), job.created)
     _check_moment(store, f"moved {about}", row.pop("moved_to_dead_letter_at"), letter.moved)
     _check_moment(store, f"replayed {about}", row.pop("last_resurrection_at"), letter.replayed)
-    row["args"] = _exactly(row["args"])
+    row |= {name: _exactly(row[name]) for name in ("args", "context")}
+    del row["failures"]
+    _check_failures(store, said.failures, job)
     expected = {
         "id": job.id,
         "job_name": job.name,
@@ -121,8 +128,18 @@ def _check_letter(store: Store, said: DeadLetter, letter: ModelLetter) -> None:
         "dead_letter_reason": letter.reason,
         "resurrection_count": letter.replays,
         "tags": tuple(letter.tags),
+        "context": _exactly(job.context),
     }
     same(store, f"dead letter {job.id}", row, expected)
+
+
+def _check_failures(store: Store, said: tuple[FailedAttempt, ...], job: ModelJob) -> None:
+    told = [(one.attempt, one.worker_id, one.error_class, one.error) for one in said]
+    expected = [(one.attempt, one.worker, one.error_class, one.error) for one in job.failures]
+    same(store, f"failures of {job.id}", told, expected)
+    for one, entry in zip(said, job.failures, strict=True):
+        _check_moment(store, f"start of a failure of {job.id}", one.started_at, entry.started)
+        _check_moment(store, f"time of a failure of {job.id}", one.at, entry.at)
 
 
 def _check_worker(store: Store, said: WorkerRecord, worker: ModelWorker) -> None:

@@ -41,6 +41,7 @@ class ModelJob:
     dedup_key: str | None
     unique_key: str | None
     producer: str
+    context: Any
     due: Moment
     created: Moment
     updated: Moment
@@ -53,6 +54,19 @@ class ModelJob:
     started: Moment | None = None
     finished: Moment | None = None
     expires: Moment | None = None
+    failures: tuple[ModelFailure, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelFailure:
+    """An entry of a job's history."""
+
+    attempt: int
+    worker: str | None
+    started: Moment | None
+    at: Moment
+    error_class: str | None
+    error: str
 
 
 @dataclass(frozen=True)
@@ -158,11 +172,12 @@ class Model:
         self._finish(job, "cancelled", now, ttl, None)
         return True
 
-    def fail(self, claim: ModelClaim, now: Moment, error: str, delay: float | None) -> bool:
+    def fail(self, claim: ModelClaim, now: Moment, error: str, delay: float | None, kind: Any = None) -> bool:
         if delay is None:
-            return self.bury(claim, now, "permanent_failure", error)
+            return self.bury(claim, now, "permanent_failure", error, kind)
         if claim.attempt >= claim.job.max_attempts:
-            return self.bury(claim, now, "max_retries_exceeded", error)
+            return self.bury(claim, now, "max_retries_exceeded", error, kind)
+        self._note(claim, now, error, kind)
         return self._requeue(claim, now, delay, error)
 
     def snooze(self, claim: ModelClaim, now: Moment, seconds: float, reason: str | None) -> bool:
@@ -176,11 +191,20 @@ class Model:
         crashes = claim.job.crashes + 1
         if crashes >= max_crashes or claim.attempt >= claim.job.max_attempts:
             return self.bury(claim, now, "worker_lost", error)
+        self._note(claim, now, error)
         return self._requeue(claim, now, 0.0, error, crashes=crashes)
 
-    def bury(self, claim: ModelClaim, now: Moment, reason: str, error: str) -> bool:
+    def _note(self, claim: ModelClaim, now: Moment, error: str, kind: str | None = None) -> None:
+        """One more for the history, which holds the last 20."""
+        if self.holds(claim):
+            job = self.jobs[claim.job.id]
+            entry = ModelFailure(job.attempts, job.worker, job.started, now, kind, error)
+            job.failures = (*job.failures, entry)[-20:]
+
+    def bury(self, claim: ModelClaim, now: Moment, reason: str, error: str, kind: str | None = None) -> bool:
         if not self.holds(claim):
             return False
+        self._note(claim, now, error, kind)
         job = self.jobs.pop(claim.job.id)
         job.error = error
         self.letters[job.id] = ModelLetter(job, reason, now)

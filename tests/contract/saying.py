@@ -20,6 +20,7 @@ PLAIN: dict[str, Any] = {
     "dedup_key": None,
     "unique_key": None,
     "producer": "",
+    "context": None,
     "when": ("now", 0.0),
 }
 FRONT: dict[str, Any] = {
@@ -31,7 +32,7 @@ FRONT: dict[str, Any] = {
 }
 # What a worker says of its claims when nothing else was drawn.
 ROUTINE: list[Any] = [
-    ("fail", "broken", 0.0),
+    ("fail", "broken", 0.0, "builtins.ValueError"),
     ("succeed", '{"sent": 1}', 0.0, None),
     ("rescue", 3),
     ("interrupt",),
@@ -55,7 +56,7 @@ def due_again(outcome: Any) -> float | None:
 def put_off(outcome: Any, seconds: float) -> Any:
     """The same outcome, but the job is due again after ``seconds``, if it is at all."""
     if outcome[0] == "fail" and outcome[2] is not None:
-        return ("fail", outcome[1], seconds)
+        return ("fail", outcome[1], seconds, outcome[3])
     return ("snooze", seconds, outcome[2]) if outcome[0] == "snooze" else outcome
 
 
@@ -74,7 +75,7 @@ def change_of(claim: Claim, outcome: Any) -> Change:
     if verb == "succeed":
         return transitions.succeed(claim, result_json=details[0], ttl=details[1], error=details[2])
     if verb == "fail":
-        return transitions.fail(claim, error=details[0], delay=details[1])
+        return transitions.fail(claim, error=details[0], delay=details[1], error_class=details[2])
     if verb == "snooze":
         return transitions.snooze(claim, seconds=details[0], reason=details[1])
     if verb == "rescue":

@@ -102,6 +102,11 @@ def _move_back(table: Any, by: timedelta) -> None:
         for column in columns:
             if getattr(row, column) is not None:
                 setattr(row, column, getattr(row, column) - by)
+        for failure in getattr(row, "failures", None) or []:
+            for key in ("started_at", "at"):
+                failure[key] = (datetime.fromisoformat(failure[key]) - by).isoformat()
+    if rows and hasattr(table.model, "failures"):
+        columns.append("failures")
     if rows:
         table.bulk_update(rows, columns)
 

@@ -79,7 +79,12 @@ async def test_a_dead_letter_tells_what_the_job_was(any_app, fails):
         "resurrection_count": 0,
         "last_resurrection_at": None,
         "tags": [],
+        "context": None,
+        "failures": letter.to_dict()["failures"],
     }
+    [failure] = letter.failures
+    assert (failure.attempt, failure.error_class) == (1, "builtins.ValueError")
+    assert failure.error == letter.last_error
     assert letter.last_error.startswith("Traceback")
     assert letter.last_error.endswith("ValueError: no 5")
     assert letter.moved_to_dead_letter_at >= letter.original_created_at
@@ -547,6 +552,8 @@ DEAD_LETTER_FIELDS = (
     "resurrection_count",
     "last_resurrection_at",
     "tags",
+    "context",
+    "failures",
 )
 
 

@@ -76,6 +76,7 @@ def test_every_end_of_an_attempt_leads_somewhere_behind_the_whole_guard(
     assert change.status is JobStatus.QUEUED or change.delay == 0
     assert change.attempts in (None, attempt - 1)
     assert change.crashes in (None, crashes + 1)
+    assert (change.failure is not None) == (change.verb in ("retry", "rescue", "bury"))
 
 
 @given(COUNTS, COUNTS, SECONDS, st.sampled_from(DeadLetterReason))

@@ -54,7 +54,7 @@ async def test_a_new_job_has_every_documented_key(any_app, work):
     documented = (
         "id job_name args args_hash status attempts max_attempts priority queue unique_job dedup_key "
         "scheduled_at expires_at last_error result producer_id worker_id created_at updated_at "
-        "started_at finished_at"
+        "started_at finished_at context failures"
     )
     assert set(documented.split()) <= set(job)
     assert {key: job[key] for key in ("id", "job_name", "args", "status", "attempts", "max_attempts")} == {

@@ -8,7 +8,7 @@ import pytest
 
 from soniq import transitions
 from soniq.jobs import Claim, DeadLetterReason, JobStatus
-from soniq.transitions import Change
+from soniq.transitions import Change, Failure
 
 WHEN = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -45,16 +45,22 @@ def test_succeed_is_done_with_its_result():
 
 def test_fail_with_attempts_left_is_queued_again():
     """After the delay; the attempt stays counted."""
-    made = transitions.fail(claim(), error="boom", delay=7.0)
-    assert made == change("retry", JobStatus.QUEUED, delay=7.0, error="boom")
+    made = transitions.fail(claim(), error="boom", delay=7.0, error_class="a.B")
+    failure = Failure("a.B", "boom")
+    assert made == change("retry", JobStatus.QUEUED, delay=7.0, error="boom", failure=failure)
 
 
 @pytest.mark.parametrize("attempt", [3, 4])
 def test_fail_on_the_last_attempt_is_a_dead_letter(attempt):
     """For want of attempts; also when the count is beyond the maximum."""
-    made = transitions.fail(claim(attempt=attempt), error="boom", delay=0.0)
+    made = transitions.fail(claim(attempt=attempt), error="boom", delay=0.0, error_class="a.B")
     assert made == change(
-        "bury", None, attempt=attempt, error="boom", reason=DeadLetterReason.MAX_RETRIES_EXCEEDED
+        "bury",
+        None,
+        attempt=attempt,
+        error="boom",
+        reason=DeadLetterReason.MAX_RETRIES_EXCEEDED,
+        failure=Failure("a.B", "boom"),
     )
 
 
@@ -67,9 +73,14 @@ def test_fail_on_the_last_attempt_names_what_exhausted_it():
 @pytest.mark.parametrize("attempt", [1, 3])
 def test_fail_without_a_delay_is_a_permanent_failure(attempt):
     """None means never again, on the last attempt as on the first."""
-    made = transitions.fail(claim(attempt=attempt), error="boom", delay=None)
+    made = transitions.fail(claim(attempt=attempt), error="boom", delay=None, error_class="a.B")
     assert made == change(
-        "bury", None, attempt=attempt, error="boom", reason=DeadLetterReason.PERMANENT_FAILURE
+        "bury",
+        None,
+        attempt=attempt,
+        error="boom",
+        reason=DeadLetterReason.PERMANENT_FAILURE,
+        failure=Failure("a.B", "boom"),
     )
 
 
@@ -89,9 +100,9 @@ def test_interrupt_gives_the_attempt_back_at_once():
 def test_rescue_keeps_the_attempt_and_counts_the_crash():
     """Queued at once, and the error names worker and attempt."""
     made = transitions.rescue(claim(crashes=1), max_crashes=3)
-    assert made == change(
-        "rescue", JobStatus.QUEUED, crashes=2, error="worker worker was lost during attempt 1"
-    )
+    error = "worker worker was lost during attempt 1"
+    failure = Failure(None, error)
+    assert made == change("rescue", JobStatus.QUEUED, crashes=2, error=error, failure=failure)
 
 
 @pytest.mark.parametrize(
@@ -100,12 +111,14 @@ def test_rescue_keeps_the_attempt_and_counts_the_crash():
 def test_rescue_ends_with_the_crashes_or_the_attempts(attempt, crashes, max_crashes):
     """Whichever is used up first."""
     made = transitions.rescue(claim(attempt=attempt, crashes=crashes), max_crashes=max_crashes)
+    error = f"worker worker was lost during attempt {attempt}"
     assert made == change(
         "bury",
         None,
         attempt=attempt,
         reason=DeadLetterReason.WORKER_LOST,
-        error=f"worker worker was lost during attempt {attempt}",
+        error=error,
+        failure=Failure(None, error),
     )
 
 
@@ -113,8 +126,39 @@ def test_rescue_ends_with_the_crashes_or_the_attempts(attempt, crashes, max_cras
 def test_bury_is_a_dead_letter_of_that_reason(reason):
     """There is no status for it: the row leaves the table."""
     assert transitions.bury(claim(), reason=reason, error="boom") == change(
-        "bury", None, reason=reason, error="boom"
+        "bury", None, reason=reason, error="boom", failure=Failure(None, "boom")
     )
+
+
+@pytest.mark.parametrize("verb", ["retry", "rescue", "bury"])
+def test_a_failed_attempt_is_noted_with_its_error_cut_to_four_kilobytes(verb):
+    """Head and tail; the whole text is the last error."""
+    text = "head " + "ü" * 5000 + " tail"
+    made = {
+        "retry": lambda: transitions.fail(claim(), error=text, delay=0.0),
+        "rescue": lambda: transitions.rescue(claim()._replace(worker_id=text), max_crashes=3),
+        "bury": lambda: transitions.bury(claim(), reason=DeadLetterReason.TIMEOUT, error=text),
+    }[verb]()
+    assert (made.verb, made.error.count("ü")) == (verb, 5000)
+    assert len(made.failure.error.encode()) <= transitions.FAILURE_BYTES
+    assert made.failure.error.count("ü") > 1000
+    assert made.failure.error.rstrip("0123456789").endswith(("tail", "attempt "))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        transitions.succeed(claim(), result_json=None, ttl=None, error="a note"),
+        transitions.snooze(claim(), seconds=1.0, reason="not yet"),
+        transitions.interrupt(claim()),
+        transitions.cancel("job", ttl=None),
+        transitions.bury_waiting("job", reason=DeadLetterReason.JOB_NOT_FOUND, error="e", overdue=1.0),
+    ],
+    ids=lambda made: made.verb,
+)
+def test_what_is_no_failed_attempt_is_not_noted(made):
+    """It succeeded, was given back, or never started."""
+    assert made.failure is None
 
 
 def test_cancel_is_for_a_job_that_nobody_claimed():

@@ -332,7 +332,7 @@ def test_list_does_not_read_arguments_errors_and_results(admin_client):
     with CaptureQueriesContext(connection) as queries:
         admin_client.get(LIST)
 
-    for column in ("args", "last_error", "result"):
+    for column in ("args", "last_error", "result", "context", "failures"):
         assert not [query for query in queries if f'"soniq_jobs"."{column}"' in query["sql"]]
 
 
@@ -447,3 +447,31 @@ def test_dead_letters_are_not_listed_among_jobs(admin_client):
 
     assert listed(admin_client.get(LIST)) == []
     assert DeadLetterJob.objects.count() == 1
+
+
+def test_page_shows_each_failed_attempt(admin_client):
+    """As a table, the last one first: which, when, whose, and its error with the last line on top."""
+    job, claim = claimed()
+    backend = current_app().backend
+    backend.apply([transitions.fail(claim, error=TRACEBACK, delay=0)])
+    (again,) = backend.claim(worker_id=str(uuid7()), limit=1)
+    backend.apply([transitions.rescue(again, max_crashes=9)])
+
+    text = admin_client.get(page("job", "change", job.pk)).text
+
+    rows = text.partition('<table class="soniq-history">')[2].partition("</table>")[0].split("<tr>")[2:]
+    assert [row.partition("</td>")[0] for row in rows] == ["<td>2", "<td>1"]
+    assert again.worker_id in rows[0]
+    assert "was lost during attempt 2" in rows[0]
+    assert claim.worker_id in rows[1]
+    assert '<strong class="soniq-error">ConnectionError: no route to mail server</strong>' in rows[1]
+    assert "Traceback (most recent call last):" in rows[1]
+    assert all("<time datetime=" in row for row in rows)
+
+
+def test_page_of_a_job_without_failures_and_context_has_no_such_headings(admin_client):
+    """Most jobs have neither."""
+    text = admin_client.get(page("job", "change", queued().pk)).text
+
+    assert "soniq-history" not in text
+    assert "Context" not in text

@@ -37,6 +37,13 @@ def failed_job(**columns):
     return Job.objects.create(**{"job_name": "shop.send_receipt", "status": "done", **columns})
 
 
+def surrounded(text):
+    """A context and a history that say this."""
+    when = "2026-11-22T10:00:00+00:00"
+    failure = {"attempt": 1, "started_at": when, "at": when, "worker_id": text, "error_class": text}
+    return {"context": {text: text}, "failures": [{**failure, "error": f"{text}\n{text}"}]}
+
+
 def pages_of(client, job, letter):
     """Every page that shows something of the two."""
     urls = [page("job", "changelist"), page("job", "change", job.pk), page("job", "delete", job.pk)]
@@ -48,7 +55,13 @@ def pages_of(client, job, letter):
 @pytest.mark.parametrize("evil", HOSTILE.values(), ids=HOSTILE.keys())
 def test_hostile_payload_is_shown_as_text(admin_client, evil):
     """Neither HTML nor a template becomes of it, wherever it stands."""
-    columns = {"args": {evil: [evil]}, "last_error": f"{evil}\n{evil}", "job_name": evil, "queue": evil}
+    columns = {
+        "args": {evil: [evil]},
+        "last_error": f"{evil}\n{evil}",
+        "job_name": evil,
+        "queue": evil,
+        **surrounded(evil),
+    }
     job = failed_job(result={"r": evil}, dedup_key=evil, producer_id=evil, **columns)
     letter = dead(tags=[evil], **columns)
 
@@ -67,6 +80,7 @@ def test_active_characters_are_spelled_out(admin_client, evil):
         "args": {"a": evil, f"k{evil}": 1},
         "last_error": f"{evil} one\nboom {evil}",
         "job_name": f"n{evil}",
+        **surrounded(evil),
     }
     job = failed_job(result={"r": evil}, dedup_key=f"d{evil}", **columns)
     letter = dead(tags=[f"t{evil}"], **columns)
@@ -79,8 +93,9 @@ def test_active_characters_are_spelled_out(admin_client, evil):
 
 def test_secrets_are_masked_in_every_page(admin_client):
     """In arguments, result and error, nested in dicts and lists; what is no secret is shown."""
-    job = failed_job(args=ARGS, result={"session_id": SECRET, "sent": 3}, last_error=ERROR)
-    letter = dead(args=ARGS, error=ERROR)
+    surrounding = {**surrounded(ERROR), "context": ARGS}
+    job = failed_job(args=ARGS, result={"session_id": SECRET, "sent": 3}, last_error=ERROR, **surrounding)
+    letter = dead(args=ARGS, error=ERROR, **surrounding)
 
     for url, text in pages_of(admin_client, job, letter).items():
         assert SECRET not in text, url

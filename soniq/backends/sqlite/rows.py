@@ -5,25 +5,25 @@ from __future__ import annotations
 import sqlite3
 from datetime import UTC, datetime
 
-from soniq.backends.stored import decoded
+from soniq.backends.stored import decoded, failed_attempts
 from soniq.jobs import Claim, DeadLetterReason, JobStatus
 from soniq.records import DeadLetter, Job, LiveJobs, OverdueJob, WorkerRecord
 
 CLAIM_COLUMNS = """
     id, worker_id, attempts, job_name, args_json, queue, priority, max_attempts, crashes,
-    scheduled_at, created_at
+    scheduled_at, created_at, context_json
 """
 
 JOB_COLUMNS = """
     id, job_name, args_json, args_hash, status, attempts, max_attempts, crashes, priority, queue,
     dedup_key, scheduled_at, expires_at, last_error, result_json, producer_id, worker_id,
-    created_at, updated_at, started_at, finished_at
+    created_at, updated_at, started_at, finished_at, context_json, failures_json
 """
 
 DEAD_LETTER_COLUMNS = """
     id, job_name, args_json, queue, priority, max_attempts, attempts, last_error,
     dead_letter_reason, original_created_at, moved_to_dead_letter_at, resurrection_count,
-    last_resurrection_at, tags_json
+    last_resurrection_at, tags_json, context_json, failures_json
 """
 
 WORKER_COLUMNS = """
@@ -55,6 +55,7 @@ def claim(row: sqlite3.Row) -> Claim:
         crashes=row["crashes"],
         scheduled_at=instant(row["scheduled_at"]),
         created_at=instant(row["created_at"]),
+        context=decoded(row["context_json"]),
     )
 
 
@@ -82,6 +83,8 @@ def job(row: sqlite3.Row) -> Job:
         updated_at=instant(row["updated_at"]),
         started_at=instant_or_none(row["started_at"]),
         finished_at=instant_or_none(row["finished_at"]),
+        context=decoded(row["context_json"]),
+        failures=failed_attempts(decoded(row["failures_json"])),
     )
 
 
@@ -118,6 +121,8 @@ def dead_letter(row: sqlite3.Row) -> DeadLetter:
         resurrection_count=row["resurrection_count"],
         last_resurrection_at=instant_or_none(row["last_resurrection_at"]),
         tags=tuple(decoded(row["tags_json"])),
+        context=decoded(row["context_json"]),
+        failures=failed_attempts(decoded(row["failures_json"])),
     )
 
 

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 JOBS = """
 CREATE TABLE IF NOT EXISTS soniq_jobs (
-    id           TEXT PRIMARY KEY NOT NULL,
-    job_name     TEXT NOT NULL,
-    args_json    TEXT NOT NULL,
-    args_hash    TEXT,
-    status       TEXT NOT NULL,
-    attempts     INTEGER NOT NULL,
-    max_attempts INTEGER NOT NULL,
-    crashes      INTEGER NOT NULL,
-    priority     INTEGER NOT NULL,
-    queue        TEXT NOT NULL,
-    dedup_key    TEXT,
-    unique_key   TEXT,
-    scheduled_at REAL NOT NULL,
-    expires_at   REAL,
-    last_error   TEXT,
-    result_json  TEXT,
-    producer_id  TEXT NOT NULL,
-    worker_id    TEXT,
-    created_at   REAL NOT NULL,
-    updated_at   REAL NOT NULL,
-    started_at   REAL,
-    finished_at  REAL
+    id            TEXT PRIMARY KEY NOT NULL,
+    job_name      TEXT NOT NULL,
+    args_json     TEXT NOT NULL,
+    args_hash     TEXT,
+    status        TEXT NOT NULL,
+    attempts      INTEGER NOT NULL,
+    max_attempts  INTEGER NOT NULL,
+    crashes       INTEGER NOT NULL,
+    priority      INTEGER NOT NULL,
+    queue         TEXT NOT NULL,
+    dedup_key     TEXT,
+    unique_key    TEXT,
+    scheduled_at  REAL NOT NULL,
+    expires_at    REAL,
+    last_error    TEXT,
+    result_json   TEXT,
+    producer_id   TEXT NOT NULL,
+    worker_id     TEXT,
+    created_at    REAL NOT NULL,
+    updated_at    REAL NOT NULL,
+    started_at    REAL,
+    finished_at   REAL,
+    context_json  TEXT,
+    failures_json TEXT
 )
 """
 
@@ -44,7 +46,9 @@ CREATE TABLE IF NOT EXISTS soniq_dead_letter_jobs (
     moved_to_dead_letter_at REAL NOT NULL,
     resurrection_count      INTEGER NOT NULL DEFAULT 0,
     last_resurrection_at    REAL,
-    tags_json               TEXT NOT NULL DEFAULT '[]'
+    tags_json               TEXT NOT NULL DEFAULT '[]',
+    context_json            TEXT,
+    failures_json           TEXT
 )
 """
 

@@ -8,10 +8,10 @@ from soniq.backends.sqlite import rows
 INSERT = """
 INSERT INTO soniq_jobs (
     id, job_name, args_json, args_hash, status, attempts, max_attempts, crashes, priority, queue,
-    dedup_key, unique_key, scheduled_at, producer_id, created_at, updated_at
+    dedup_key, unique_key, scheduled_at, producer_id, created_at, updated_at, context_json
 ) VALUES (
     :id, :job_name, :args_json, :args_hash, 'queued', 0, :max_attempts, 0, :priority, :queue,
-    :dedup_key, :unique_key, :scheduled_at, :producer_id, :now, :now
+    :dedup_key, :unique_key, :scheduled_at, :producer_id, :now, :now, :context_json
 ) ON CONFLICT (unique_key) WHERE unique_key IS NOT NULL DO NOTHING
 """
 
@@ -36,6 +36,7 @@ UPDATE soniq_jobs
 SET status = :status, attempts = coalesce(:attempts, attempts),
     crashes = coalesce(:crashes, crashes), last_error = coalesce(:error, last_error),
     scheduled_at = coalesce(:scheduled_at, scheduled_at), result_json = :result_json,
+    failures_json = coalesce(:failures_json, failures_json),
     unique_key = iif(:live, unique_key, NULL),
     finished_at = :finished_at, expires_at = :expires_at, updated_at = :now
 """
@@ -43,12 +44,15 @@ SET status = :status, attempts = coalesce(:attempts, attempts),
 MOVE = """
 INSERT INTO soniq_dead_letter_jobs (
     id, job_name, args_json, queue, priority, max_attempts, attempts, last_error,
-    dead_letter_reason, original_created_at, moved_to_dead_letter_at
+    dead_letter_reason, original_created_at, moved_to_dead_letter_at, context_json, failures_json
 )
 SELECT id, job_name, args_json, queue, priority, max_attempts, coalesce(:attempts, attempts),
-    coalesce(:error, last_error), :reason, created_at, :now
+    coalesce(:error, last_error), :reason, created_at, :now,
+    context_json, coalesce(:failures_json, failures_json)
 FROM soniq_jobs
 """
+
+HISTORY = "SELECT failures_json, started_at FROM soniq_jobs WHERE id = :job_id"
 
 REGISTER = """
 INSERT INTO soniq_workers (

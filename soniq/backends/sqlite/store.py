@@ -20,6 +20,7 @@ from soniq.backend import StorageBackend
 from soniq.backends.sqlite import filters, rows, statements
 from soniq.backends.sqlite.connections import Connections
 from soniq.backends.sqlite.schema import SCHEMA, TABLES
+from soniq.backends.stored import decoded, with_failure
 from soniq.jobs import Claim, JobStatus, NewJob, WorkerInfo
 from soniq.records import (
     DeadLetter,
@@ -330,6 +331,7 @@ def _insert(db: sqlite3.Connection, job: NewJob, now: float) -> str:
         "unique_key": job.unique_key,
         "scheduled_at": due,
         "producer_id": job.producer_id,
+        "context_json": job.context_json,
         "now": now,
     }
     if db.execute(statements.INSERT, values).rowcount == 1:
@@ -352,6 +354,7 @@ def _apply(db: sqlite3.Connection, change: Change, now: float) -> bool:
         "error": change.error,
         "result_json": change.result_json,
         "reason": change.reason,
+        "failures_json": None if change.failure is None else _history(db, change, now),
         "live": live,
         "scheduled_at": now + change.delay if live else None,
         "finished_at": None if live else now,
@@ -364,3 +367,16 @@ def _apply(db: sqlite3.Connection, change: Change, now: float) -> bool:
         return False
     db.execute("DELETE FROM soniq_jobs WHERE id = :job_id", values)
     return True
+
+
+def _history(db: sqlite3.Connection, change: Change, now: float) -> str | None:
+    """The history of the job with the failure of the change; None when there is no such job."""
+    row = db.execute(statements.HISTORY, {"job_id": change.job_id}).fetchone()
+    if row is None:
+        return None
+    return with_failure(
+        decoded(row["failures_json"]),
+        change,
+        started_at=rows.instant_or_none(row["started_at"]),
+        at=rows.instant(now),
+    )

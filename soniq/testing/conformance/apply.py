@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
 from soniq.backend import StorageBackend
 from soniq.jobs import Claim, DeadLetterReason, JobStatus
+from soniq.records import DeadLetterFilter
 from soniq.testing.conformance.support import (
     PAYLOADS,
     Conformance,
@@ -153,6 +155,73 @@ class ApplyConformance(Conformance):
         job = written(backend, succeed(take(backend), result_json='"ok"', ttl=60))
 
         assert (job.status, job.attempts, job.result) == (JobStatus.DONE, 2, "ok")
+
+    # -- the history
+
+    def test_a_job_that_succeeds_has_no_history(self, backend: StorageBackend) -> None:
+        """Nor has one that was snoozed or interrupted: such starts do not count."""
+        backend.apply([snooze(claimed(backend), seconds=0, reason="later")])
+        backend.apply([interrupt(take(backend))])
+        job = written(backend, succeed(take(backend), result_json=None, ttl=None))
+
+        assert job.failures == ()
+
+    def test_each_failed_attempt_is_kept(self, backend: StorageBackend) -> None:
+        """Which it was, whose, from when to when, and what it died of; also once the job is done."""
+        first = claimed(backend)
+        started_at = stored(backend, first.job_id).started_at
+        one = written(backend, fail(first, error="broken ✗\n'\"", delay=0, error_class="a.B"))
+        second = take(backend)
+        two = written(backend, rescue(second, max_crashes=3))
+        job = written(backend, succeed(take(backend), result_json=None, ttl=None))
+
+        assert job.failures == two.failures
+        assert job.failures[:1] == one.failures
+        assert [(f.attempt, f.worker_id, f.error_class) for f in job.failures] == [
+            (1, first.worker_id, "a.B"),
+            (2, second.worker_id, None),
+        ]
+        assert [f.error for f in job.failures] == ["broken ✗\n'\"", two.last_error]
+        assert job.failures[0].started_at == started_at
+        assert seconds_between(one.updated_at, job.failures[0].at) == pytest.approx(0, abs=0.1)
+        assert job.failures[0].at.utcoffset() == timedelta(0)
+
+    def test_the_history_holds_the_last_twenty_attempts(self, backend: StorageBackend) -> None:
+        """The oldest go first, so that a job which fails for ever does not grow for ever."""
+        enqueue_one(backend, max_attempts=99)
+        worker = new_worker(backend)
+        for number in range(22):
+            [claim] = backend.claim(worker_id=worker, limit=1)
+            job = written(backend, fail(claim, error=f"error {number}", delay=0))
+
+        assert [failure.attempt for failure in job.failures] == list(range(3, 23))
+        assert job.failures[-1].error == "error 21"
+
+    def test_an_error_in_the_history_is_cut(self, backend: StorageBackend) -> None:
+        """Head and tail stay; the last error is kept whole."""
+        text = f"head {'ü' * 10_000} tail"
+        job = written(backend, fail(claimed(backend), error=text, delay=0))
+        [failure] = job.failures
+
+        assert job.last_error == text
+        assert len(failure.error.encode()) <= 4096
+        assert (failure.error[:4], failure.error[-4:]) == ("head", "tail")
+
+    def test_failures_of_a_list_are_kept_each_with_its_job(self, backend: StorageBackend) -> None:
+        """However many a store writes at once."""
+        backend.enqueue(new_jobs(250, max_attempts=2))
+        worker = new_worker(backend)
+        for attempt in (1, 2):
+            claims = backend.claim(worker_id=worker, limit=250)
+            errors = {claim.job_id: f"{attempt}: {number % 7}" for number, claim in enumerate(claims)}
+            changes = [fail(claim, error=errors[claim.job_id], delay=0) for claim in claims]
+            if attempt == 1:
+                first = errors
+            assert backend.apply(changes) == [True] * 250
+
+        letters = backend.list_dead_letters(DeadLetterFilter())
+        told = {letter.id: [failure.error for failure in letter.failures] for letter in letters}
+        assert told == {job_id: [first[job_id], errors[job_id]] for job_id in first}
 
     # -- the guard
 

@@ -26,7 +26,7 @@ from soniq.testing.conformance.support import (
     take,
     wait_until,
 )
-from soniq.transitions import bury, fail, rescue
+from soniq.transitions import bury, bury_waiting, fail, rescue
 
 EVERYTHING = DeadLetterFilter()
 
@@ -119,6 +119,28 @@ class DeadLetterConformance(Conformance):
         assert letter.moved_to_dead_letter_at.utcoffset() == timedelta(0)
         assert (letter.resurrection_count, letter.last_resurrection_at) == (0, None)
         assert letter.tags == ()
+
+    def test_a_dead_letter_keeps_the_context_and_the_history(self, backend: StorageBackend) -> None:
+        """The last failure included; a waiting job that is buried has none."""
+        claim = claimed(backend, context_json='{"tenant": "ä"}')
+        backend.apply([fail(claim, error="first", delay=0, error_class="a.B")])
+        last = take(backend)
+        backend.apply([bury(last, reason=DeadLetterReason.TIMEOUT, error="second")])
+        waiting = enqueue_one(backend)
+        reason = DeadLetterReason.JOB_NOT_FOUND
+        backend.apply([bury_waiting(waiting, reason=reason, error="nobody", overdue=0.0)])
+        letter = letter_of(backend, claim.job_id)
+
+        assert letter.context == {"tenant": "ä"}
+        assert [(f.attempt, f.worker_id, f.error_class, f.error) for f in letter.failures] == [
+            (1, claim.worker_id, "a.B", "first"),
+            (2, last.worker_id, None, "second"),
+        ]
+        assert seconds_between(letter.failures[1].at, letter.moved_to_dead_letter_at) == pytest.approx(
+            0, abs=0.1
+        )
+        other = letter_of(backend, waiting)
+        assert (other.context, other.failures) == (None, ())
 
     @pytest.mark.parametrize("reason", DeadLetterReason)
     def test_a_dead_letter_says_why(self, backend: StorageBackend, reason: DeadLetterReason) -> None:

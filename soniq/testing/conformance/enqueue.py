@@ -100,6 +100,7 @@ class EnqueueConformance(Conformance):
             dedup_key="order-7",
             unique_key="k" * 64,
             producer_id="web-1:4711",
+            context_json='{"language": "de"}',
         )
         backend.enqueue([new])
         job = stored(backend, new.id)
@@ -110,6 +111,7 @@ class EnqueueConformance(Conformance):
         assert (job.producer_id, job.worker_id) == ("web-1:4711", None)
         assert (job.status, job.attempts, job.crashes) == (JobStatus.QUEUED, 0, 0)
         assert (job.last_error, job.result) == (None, None)
+        assert (job.context, job.failures) == ({"language": "de"}, ())
         assert (job.started_at, job.finished_at, job.expires_at) == (None, None, None)
 
     @pytest.mark.parametrize("text", PAYLOADS.values(), ids=PAYLOADS.keys())
@@ -132,6 +134,38 @@ class EnqueueConformance(Conformance):
         read = [stored(backend, job_id).args for job_id in ids]
         assert list(map(exactly, read)) == [exactly(json.loads(text)) for text in texts]
         assert stored(backend, ids[0]).producer_id == "web\\1\t2"
+
+    @pytest.mark.parametrize("text", PAYLOADS.values(), ids=PAYLOADS.keys())
+    def test_contexts_come_back_unchanged(self, backend: StorageBackend, text: str) -> None:
+        """What surrounded the enqueue is what the worker, its rescuers and the reader get."""
+        claim = claimed(backend, context_json=text)
+        expected = exactly(json.loads(text))
+
+        assert exactly(claim.context) == expected
+        assert exactly(stored(backend, claim.job_id).context) == expected
+        assert [exactly(one.context) for one in backend.held(claim.worker_id)] == [expected]
+
+    def test_a_job_without_a_context_has_none(self, backend: StorageBackend) -> None:
+        """None, not an empty one."""
+        claim = claimed(backend)
+
+        assert (claim.context, stored(backend, claim.job_id).context) == (None, None)
+
+    @pytest.mark.parametrize("key", [None, "k"])
+    def test_jobs_of_a_batch_have_each_its_own_context(
+        self, backend: StorageBackend, key: str | None
+    ) -> None:
+        """However a store writes many jobs at once, and whichever of them are unique."""
+        contexts: list[str | None] = [None, '{"a":"\\\\N \\t \\""}', '{"b": 2}']
+        texts = [context for context in contexts for _ in range(30)]
+        jobs = [
+            new_job(context_json=text, unique_key=key and f"{key}{number}")
+            for number, text in enumerate(texts)
+        ]
+        backend.enqueue(jobs)
+
+        read = [stored(backend, job.id).context for job in jobs]
+        assert read == [None if text is None else json.loads(text) for text in texts]
 
     def test_a_job_is_due_at_once_by_default(self, backend: StorageBackend) -> None:
         """Without a time the job is due at the moment it is stored."""
