@@ -30,7 +30,7 @@ from soniq.registry import Registry
 from soniq.retry import RetryPolicy
 from soniq.settings import Settings, is_seconds
 from soniq.slots import Slot
-from soniq.task import Task
+from soniq.task import JobOptions, Task
 from soniq.transitions import Change
 from soniq.visible import visible_line
 
@@ -87,7 +87,7 @@ class Execution:
         self._metrics = metrics
         self._environment = environment
         self._clock = clock
-        self._policies: dict[str, RetryPolicy] = {}
+        self._policies: dict[JobOptions, RetryPolicy] = {}
 
     def fits_thread(self, claim: Claim) -> bool:
         """Whether the job can be run by :meth:`run_on_thread`: nothing about it must be awaited."""
@@ -97,7 +97,7 @@ class Execution:
     def timeout_of(self, claim: Claim) -> float | None:
         """Seconds that the job may take; None = any time."""
         task = self._registry.find(claim.job_name)
-        return None if task is None else task.options.timeout_seconds(self._settings)
+        return None if task is None else task.for_claim(claim).options.timeout_seconds(self._settings)
 
     def run_on_thread(self, claim: Claim) -> Outcome:
         """Run a sync job on the calling thread, hooks included. Its timeout is the caller's to watch.
@@ -124,12 +124,31 @@ class Execution:
                 call_hooks(hooks.before, *about, claim.attempt)
                 value = attempt.call()
                 call_hooks(hooks.after, *about, self._milliseconds(attempt))
-            return self._succeeded(attempt, value)
+            decided = self._succeeded(attempt, value)
         except BaseException as error:  # noqa: BLE001  # SystemExit of a job must not stop the worker
             if hooks.error:
                 with self._environment.around_sync():
                     call_hooks(hooks.error, *about, error, claim.attempt)
-            return self._failed(attempt, error)
+            decided = self._failed(attempt, error)
+            if attempt.task.observes:
+                self._tell_on_thread(attempt, decided, error)
+        else:
+            if attempt.task.observes:
+                self._tell_on_thread(attempt, decided, None)
+        return decided
+
+    def _tell_on_thread(self, attempt: _Attempt, decided: _Decided, error: BaseException | None) -> None:
+        try:
+            with self._environment.around_sync():
+                self._tell(attempt, decided, error)
+        except BaseException:  # who watches must never decide about a job
+            logger.exception("%r failed to observe its attempt; the job goes on", attempt.task)
+
+    def _tell(self, attempt: _Attempt, decided: _Decided, error: BaseException | None) -> None:
+        try:
+            attempt.task.ended(attempt.claim, decided[0], error)
+        except BaseException:  # who watches must never decide about a job
+            logger.exception("%r failed to observe its attempt; the job goes on", attempt.task)
 
     def start(self, claim: Claim, slot: Slot) -> Running:
         """Begin to run any job in ``slot``.
@@ -201,6 +220,7 @@ class Execution:
         if task is None:
             text = f"no job named {claim.job_name!r} is registered in this worker"
             return transitions.bury(claim, reason=DeadLetterReason.JOB_NOT_FOUND, error=text), text
+        task = task.for_claim(claim)
         try:
             positional, named = task.call_arguments(claim.args, lambda: context_of(claim))
         except BaseException as error:  # noqa: BLE001  # a model's validators are user code
@@ -217,7 +237,10 @@ class Execution:
     async def _run_in_loop(self, attempt: _Attempt, slot: Slot) -> _Decided:
         try:
             value = await self._value(attempt, slot)
-            return self._succeeded(attempt, value)
+            decided = self._succeeded(attempt, value)
+            if attempt.task.observes:
+                await self._on_thread(slot, partial(self._tell, attempt, decided, None))
+            return decided
         except asyncio.CancelledError as error:
             if slot.interrupted:  # else it is the job's own doing, and a failure
                 slot.abandon_if_busy()
@@ -272,7 +295,10 @@ class Execution:
             claim = attempt.claim
             about = (claim.job_name, claim.job_id, error, claim.attempt)
             await self._await_hooks(self._hooks.error, slot, *about)
-        return self._failed(attempt, error)
+        decided = self._failed(attempt, error)
+        if attempt.task.observes:
+            await self._on_thread(slot, partial(self._tell, attempt, decided, error))
+        return decided
 
     def _milliseconds(self, attempt: _Attempt) -> float:
         return (self._clock() - attempt.started) * 1000
@@ -296,6 +322,7 @@ class Execution:
         try:
             text = encode(value, limit=self._settings.max_result_bytes, path="result")
         except BaseException as error:  # noqa: BLE001  # a value's own methods may raise anything
+            task.insist_on_result(error)
             note = f"the result was not stored: {summarize(error)}"
             return transitions.succeed(claim, result_json=None, ttl=ttl, error=clean_text(note)), note
         return transitions.succeed(claim, result_json=text, ttl=ttl), ""
@@ -313,9 +340,9 @@ class Execution:
         return change, summarize(error)
 
     def _retry_delay(self, task: Task[..., Any], claim: Claim, error: BaseException) -> float | None:
-        own = self._policies.get(task.name)
+        own = self._policies.get(task.options)
         if own is None:
-            own = self._policies[task.name] = task.options.retry_policy(self._settings)
+            own = self._policies[task.options] = task.options.retry_policy(self._settings)
         policy = self._retry_policy or own
         try:
             delay = policy.delay_for(attempt=claim.attempt, job=claim, exc=error)

@@ -10,6 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from soniq.errors import ConfigurationError
 
@@ -95,3 +96,17 @@ def is_job_id(value: str) -> bool:
     except (ValueError, AttributeError, TypeError):
         return False
     return True
+
+
+def made_at(job_id: str) -> datetime | None:
+    """The time, to the millisecond, that a UUIDv7 was made at; None of any other id."""
+    try:
+        found = uuid.UUID(job_id)
+    except ValueError:
+        return None
+    if found.version != 7:
+        return None
+    try:
+        return datetime.fromtimestamp((found.int >> 80) / 1000, UTC)
+    except (OverflowError, ValueError):
+        return None

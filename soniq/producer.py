@@ -112,6 +112,8 @@ class JobProducer:
         unique = _first(_flag(options.unique), job.unique)
         dedup_key = _dedup_key(options.dedup_key)
         limit, new_id = self._settings.max_args_bytes, self._new_id
+        context = options.context
+        context_json = None if context is None else encode(dict(context), limit=limit, path="context")
         # Not kept: servers fork after the app was made.
         producer_id = f"{self._hostname}:{os.getpid()}"
 
@@ -120,7 +122,7 @@ class JobProducer:
             text = encode(stored, limit=limit)
             hashed = fingerprint(stored) if unique else None
             return NewJob(
-                new_id(),
+                options.job_id or new_id(),
                 name,
                 text,
                 queue,
@@ -132,6 +134,7 @@ class JobProducer:
                 dedup_key,
                 _unique_key(name, dedup_key, hashed),
                 producer_id,
+                context_json,
             )
 
         return made
@@ -168,6 +171,8 @@ class JobProducer:
         if not isinstance(name, str):
             raise InvalidEnqueue(f"{target!r} is not a job; {self._hint(name)}")
         task = self._registry.find(name)
+        if task is None and isinstance(name, str) and self._registry.learn([name]):
+            task = self._registry.find(name)
         if task is None and self._settings.enqueue_validation == "strict":
             return name, self._registry.get(name)
         if task is None and self._settings.enqueue_validation == "warn":

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterator
-from typing import Any, ParamSpec, TypeVar, Unpack, cast, overload
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ParamSpec, TypeAlias, TypeVar, Unpack, cast, overload
 
 from soniq.errors import InvalidJob, UnknownTask
 from soniq.hooks import Hooks
@@ -18,6 +18,8 @@ from soniq.task import (
     check_name,
     default_name,
 )
+
+Resolver: TypeAlias = Callable[[str], Task[..., Any] | None]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,6 +36,8 @@ class Registry:
         self._parent = parent
         self._tasks: dict[str, Task[..., Any]] = {}
         self._own_hooks = Hooks()
+        self._resolver: Resolver | None = None
+        self._unresolved: set[str] = set()
 
     @overload
     def job(self, fn: Callable[P, R], /) -> Task[P, R]: ...
@@ -70,6 +74,41 @@ class Registry:
             return self._parent.find(name)
         return task
 
+    def add(self, task: Task[..., Any]) -> None:
+        """Hold a task that was made elsewhere, in the place of one of the same name and function.
+
+        :raises InvalidJob: the name is taken by another function
+        """
+        self._check_free(task.name, task.fn)
+        self._tasks[task.name] = task
+
+    def resolve_with(self, resolver: Resolver | None) -> None:
+        """Ask ``resolver`` for names that nothing here has: it may import the code, and gives None if it may not.
+
+        It is asked once for each name, and only by :meth:`learn`.
+        """
+        self._resolver = resolver
+        self._unresolved.clear()
+
+    @property
+    def learns(self) -> bool:
+        """Whether somebody can be asked for names that are unknown."""
+        return self._resolver is not None or (self._parent is not None and self._parent.learns)
+
+    def learn(self, names: Iterable[str]) -> bool:
+        """Find the code of names that are unknown. True: there is now one that was unknown before."""
+        unknown = {name for name in names if self.find(name) is None}
+        learned = self._parent is not None and self._parent.learn(unknown)
+        if self._resolver is not None:
+            for name in sorted(unknown - self._unresolved):
+                task = self.find(name) or self._resolver(name)
+                if task is None:
+                    self._unresolved.add(name)
+                    continue
+                self._tasks.setdefault(name, task)
+                learned = True
+        return learned
+
     def __iter__(self) -> Iterator[str]:
         """All names, the parent's included."""
         yield from self._tasks
@@ -102,12 +141,7 @@ class Registry:
         name = default_name(fn) if explicit is None else check_name(explicit)
         if len(name) > MAX_NAME:
             raise InvalidJob(f"{name!r} is longer than {MAX_NAME} characters; give it a name=")
-        taken = self._tasks.get(name)
-        if taken is not None and default_name(taken.fn) != default_name(fn):
-            raise InvalidJob(
-                f"the job name {name!r} is taken by {default_name(taken.fn)}; "
-                f"give {default_name(fn)} another name="
-            )
+        self._check_free(name, fn)
         task: Task[P, R] = Task(
             fn,
             name=name,
@@ -116,3 +150,11 @@ class Registry:
         )
         self._tasks[name] = task
         return task
+
+    def _check_free(self, name: str, fn: Callable[..., Any]) -> None:
+        taken = self._tasks.get(name)
+        if taken is not None and default_name(taken.fn) != default_name(fn):
+            raise InvalidJob(
+                f"the job name {name!r} is taken by {default_name(taken.fn)}; "
+                f"give {default_name(fn)} another name="
+            )

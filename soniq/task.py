@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import Any, Generic, ParamSpec, Protocol, TypeAlias, TypedDict, TypeVar, cast
+from typing import Any, ClassVar, Generic, ParamSpec, Protocol, TypeAlias, TypedDict, TypeVar, cast
 
 from soniq.errors import ConfigurationError, InvalidArguments, InvalidJob
-from soniq.jobs import JobContext
+from soniq.jobs import JSON, Claim, JobContext
 from soniq.retry import TaskRetryPolicy, delays_of
 from soniq.settings import (
     Settings,
@@ -22,6 +22,7 @@ from soniq.settings import (
     is_seconds,
 )
 from soniq.signature import Signature
+from soniq.transitions import Change
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -140,6 +141,8 @@ class EnqueueOptions:
     scheduled_at: When | None = None  # aware datetime, or from now: timedelta or seconds
     unique: bool | None = None
     dedup_key: str | None = None  # at most one live job of this name may hold it
+    context: Mapping[str, JSON] | None = None  # stored with the job, besides what is captured
+    job_id: str | None = None  # a UUIDv7; None = a new one
 
     def over(self, others: EnqueueOptions) -> EnqueueOptions:
         """These options; what is None in them is taken from ``others``."""
@@ -236,6 +239,25 @@ class Task(Generic[P, R]):
             model = self.options.validate.model_validate(stored)
             stored = {name: getattr(model, name) for name in stored}
         return self.signature.call_arguments(stored, context)
+
+    # Whether :meth:`ended` is to be called.
+    observes: ClassVar[bool] = False
+
+    def for_claim(self, claim: Claim) -> Task[P, R]:
+        """The task as it is run for one claimed job; a subclass may take options from what is stored with it.
+
+        Must not raise, and not do I/O.
+        """
+        return self
+
+    def insist_on_result(self, error: BaseException) -> None:
+        """The handler returned a value that cannot be stored. What this raises is the job's failure instead."""
+
+    def ended(self, claim: Claim, change: Change, error: BaseException | None) -> None:
+        """What became of an attempt, before it is recorded; called where its sync code runs.
+
+        :param error: what the handler raised
+        """
 
     def using(
         self,

@@ -21,9 +21,11 @@ class SoniqConfig(AppConfig):
     def ready(self) -> None:
         """Called by Django once all models are loaded."""
         from soniq_django.conf import configure  # noqa: PLC0415  # needs the models
+        from soniq_django.task_modules import discover  # noqa: PLC0415  # as above
 
         settings = configure()
         autodiscover_modules(settings.jobs_module)
+        discover()
         setting_changed.connect(_reconfigure, dispatch_uid="soniq_django")
 
 

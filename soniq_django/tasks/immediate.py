@@ -1,0 +1,109 @@
+"""``soniq_django.tasks.ImmediateBackend``: runs tasks as they are enqueued; for tests and development."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from traceback import format_exception
+from typing import Any
+
+from django.utils import timezone
+
+from soniq.arguments import decode, encode
+from soniq.failures import class_path
+from soniq.ids import uuid7_text
+from soniq.settings import Settings
+from soniq_django.tasks.arguments import parted
+from soniq_django.tasks.base import SoniqTaskBackend
+from soniq_django.tasks.compat import (
+    AnyResult,
+    AnyTask,
+    TaskContext,
+    TaskResult,
+    TaskResultStatus,
+    task_enqueued,
+    task_finished,
+    task_started,
+)
+from soniq_django.tasks.facts import task_error
+from soniq_django.tasks.job import TaskJob
+
+
+class ImmediateBackend(SoniqTaskBackend):
+    """Runs each task once, on the thread and in the transaction of whoever enqueues it.
+
+    Arguments and results pass through their stored form, as they do with a worker. A task that fails is
+    not run again, whatever its ``max_retries``.
+    """
+
+    def __init__(self, alias: str, params: dict[str, Any]) -> None:
+        super().__init__(alias, params)
+        self.worker_id = uuid7_text()
+
+    def enqueue(self, task: AnyTask, args: Any, kwargs: Mapping[str, Any]) -> AnyResult:
+        """Run a call of the task; its result says whether it succeeded.
+
+        :raises InvalidTask: the task cannot run
+        :raises TypeError: the arguments do not fit the task, or could not be stored
+        """
+        self.validate_task(task)
+        job = self.job_for(task)
+        stored = self.stored_call(job, args, kwargs)
+        args, kwargs = parted(stored)
+        result: AnyResult = TaskResult(
+            task=task,
+            id=uuid7_text(),
+            status=TaskResultStatus.READY,
+            enqueued_at=timezone.now(),
+            started_at=None,
+            finished_at=None,
+            last_attempted_at=None,
+            args=args,
+            kwargs=kwargs,
+            backend=self.alias,
+            errors=[],
+            worker_ids=[],
+        )
+        task_enqueued.send(type(self), task_result=result)
+        self._run(result, job, stored)
+        return result
+
+    def _run(self, result: AnyResult, job: TaskJob, stored: dict[str, Any]) -> None:
+        now = timezone.now()
+        _set(result, status=TaskResultStatus.RUNNING, started_at=now, last_attempted_at=now)
+        result.worker_ids.append(self.worker_id)
+        task_started.send(type(self), task_result=result)
+        try:
+            _set(result, _return_value=self._returned(result, job, stored))
+        except KeyboardInterrupt:
+            raise  # somebody wants the program to end, not the task
+        except BaseException as error:  # noqa: BLE001  # SystemExit of a task must not end a request
+            text = "".join(format_exception(error))
+            result.errors.append(task_error(class_path(error), text))
+            _set(result, status=TaskResultStatus.FAILED, finished_at=timezone.now())
+            task_finished.send(type(self), task_result=result)  # here: receivers ask sys.exc_info()
+        else:
+            _set(result, status=TaskResultStatus.SUCCESSFUL, finished_at=timezone.now())
+            task_finished.send(type(self), task_result=result)
+
+    def _returned(self, result: AnyResult, job: TaskJob, stored: dict[str, Any]) -> Any:
+        """What the task returns, as a worker would store it."""
+        args, kwargs = job.signature.call_arguments(stored, _no_context)
+        if result.task.takes_context:
+            args = (TaskContext(task_result=result), *args)
+        value = result.task.call(*args, **kwargs)
+        if value is None:
+            return None
+        try:
+            return decode(encode(value, limit=Settings.max_result_bytes, path="result"))
+        except Exception as error:  # noqa: BLE001  # a value's own methods may raise anything
+            job.insist_on_result(error)
+
+
+def _set(result: AnyResult, **attributes: Any) -> None:
+    """Results are frozen; Django's own backends write to them like this."""
+    for name, value in attributes.items():
+        object.__setattr__(result, name, value)
+
+
+def _no_context() -> Any:
+    raise AssertionError("a task's context is a TaskContext")

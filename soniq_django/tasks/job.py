@@ -1,0 +1,139 @@
+"""The soniq job that a task stands for: how it is called in a worker, and whom that tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from asgiref.sync import sync_to_async
+from django.core.exceptions import ImproperlyConfigured
+
+from soniq import get_default_app
+from soniq.arguments import decode
+from soniq.default import shared
+from soniq.errors import JobTimeout
+from soniq.jobs import Claim
+from soniq.task import JobOptions
+from soniq.task import Task as Job
+from soniq.transitions import Change
+from soniq_django.tasks import running
+from soniq_django.tasks.arguments import CallSignature, parted
+from soniq_django.tasks.compat import AnyResult, AnyTask, TaskContext, task_backends
+from soniq_django.tasks.options import job_options
+from soniq_django.tasks.policy import final
+from soniq_django.tasks.stored import KEY, stored_task
+from soniq_django.tasks.task import own_options
+
+
+class TaskJob(Job[..., Any]):
+    """A task in soniq's registry, under its module path.
+
+    :param task: as it was declared
+    """
+
+    observes = True
+
+    def __init__(self, task: AnyTask) -> None:
+        super().__init__(
+            task.func,
+            name=task.module_path,
+            options=options_of(task),
+            producer=lambda: get_default_app().producer,
+        )
+        self.signature = CallSignature(task.func, task.module_path, takes_context=task.takes_context)
+        self.task = task
+        self._given_up: set[tuple[str, str, int]] = set()  # attempts whose code still runs; shared by copies
+        self._claim: Claim | None = None
+        self._result: AnyResult | None = None
+
+    def for_task(self, task: AnyTask) -> TaskJob:
+        """The job of a copy of the task that was made with ``using()``."""
+        return self._copy(options=options_of(task))
+
+    def for_claim(self, claim: Claim) -> TaskJob:
+        """See :class:`soniq.task.Task`."""
+        twin = self._copy(_claim=claim)
+        twin.fn = twin._acall if self.is_async else twin._call
+        if claim.context is not None and KEY in claim.context:
+            twin.task = stored_task(self.task, claim.context[KEY], queue=claim.queue, priority=claim.priority)
+            twin.options = options_of(twin.task)
+        return twin
+
+    def insist_on_result(self, error: BaseException) -> None:
+        """A task whose result cannot be stored has failed, and its work is not done again.
+
+        :raises TypeError: always
+        """
+        text = f"Unsupported type: {error}; it is not JSON serializable"
+        raise final(TypeError(text)) from error
+
+    def ended(self, claim: Claim, change: Change, error: BaseException | None) -> None:
+        """Send ``task_finished`` if this was the end. See :class:`soniq.task.Task`."""
+        attempt = (claim.job_id, claim.worker_id, claim.attempt)
+        if attempt in self._given_up:  # and now its code has returned, too late
+            self._given_up.discard(attempt)
+            return
+        if self._result is None and isinstance(error, JobTimeout):  # a thread that nobody can stop
+            self._given_up.add(attempt)
+        if change.verb not in ("succeed", "bury"):
+            return
+        result = self._result or running.started(self.task, claim)
+        running.finish(result, change, self._decoded(change))
+        running.send_finished(result, error)
+
+    def _decoded(self, change: Change) -> Any:
+        return None if change.result_json is None else decode(change.result_json)
+
+    def _call(self, *args: Any, **kwargs: Any) -> Any:
+        return self.task.func(*self._begin(args), **kwargs)
+
+    async def _acall(self, *args: Any, **kwargs: Any) -> Any:
+        args = await sync_to_async(self._begin, thread_sensitive=True)(args)
+        return await self.task.func(*args, **kwargs)
+
+    def _begin(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Tell that the attempt begins; give the positional arguments of the function."""
+        assert self._claim is not None  # noqa: S101  # only copies for a claim are called
+        self._result = result = running.started(self.task, self._claim)
+        running.send_started(result)
+        return (TaskContext(task_result=result), *args) if self.task.takes_context else args
+
+    def _copy(self, **changes: Any) -> Self:
+        twin = object.__new__(type(self))
+        twin.__dict__.update(self.__dict__, **changes)
+        return twin
+
+
+def job_of(task: AnyTask) -> TaskJob:
+    """The job of a task; registered, if it is not yet.
+
+    :raises InvalidJob: an option is impossible, or another job has its name
+    """
+    known = shared.find(task.module_path)
+    if isinstance(known, TaskJob) and known.task.func is task.func:
+        return known
+    job = TaskJob(task)
+    shared.add(job)
+    return job
+
+
+def options_of(task: AnyTask) -> JobOptions:
+    """A task's options over those of its backend.
+
+    :raises InvalidJob: one is impossible
+    """
+    return job_options(
+        own_options(task),
+        backend_options(task.backend),
+        queue=task.queue_name,
+        priority=task.priority,
+    )
+
+
+def backend_options(alias: str) -> Mapping[str, Any]:
+    """The OPTIONS of a backend; none of one that there is no more."""
+    try:
+        options = task_backends[alias].options
+    except ImproperlyConfigured:
+        return {}
+    return options if isinstance(options, Mapping) else {}
