@@ -57,6 +57,7 @@ __all__ = [
     "after_job",
     "before_job",
     "configure",
+    "context",
     "default_app",
     "get_default_app",
     "job",
@@ -70,3 +71,4 @@ before_job = _shared.hooks.before_job
 after_job = _shared.hooks.after_job
 on_error = _shared.hooks.on_error
 middleware = _shared.hooks.middleware
+context = _shared.contexts.context

@@ -13,6 +13,7 @@ from uuid import UUID
 from soniq import transitions
 from soniq.backend import StorageBackend
 from soniq.backends.select import open_backend
+from soniq.contexts import C, Capture
 from soniq.dead_letter import DeadLetterService
 from soniq.default import shared
 from soniq.environment import Environment
@@ -108,6 +109,10 @@ class Soniq:
     def middleware(self, wrapper: M) -> M:
         """Wrap each attempt in ``await wrapper(ctx, call_next)``; the first registered is outermost."""
         return self.registry.hooks.middleware(wrapper)
+
+    def context(self, name: str, *, capture: Capture) -> Callable[[C], C]:
+        """Carry what ``capture()`` says along with each job of this app; see :func:`soniq.context`."""
+        return self.registry.contexts.context(name, capture=capture)
 
     # -- enqueueing
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from soniq import tracing
 from soniq.errors import NotConfigured
 from soniq.registry import Registry
 from soniq.task import Producer
@@ -60,3 +61,4 @@ def _producer() -> Producer:
 
 
 shared = Registry(producer=_producer)
+shared.contexts.context(tracing.KEY, capture=tracing.capture)(tracing.restore)

@@ -14,10 +14,11 @@ from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from soniq import transitions
 from soniq.arguments import clean_text, encode
+from soniq.contexts import Restored, restored
 from soniq.deadline import within
 from soniq.environment import Environment
 from soniq.errors import InvalidJob, JobTimeout
@@ -35,6 +36,8 @@ from soniq.transitions import Change
 from soniq.visible import visible_line
 
 logger = logging.getLogger("soniq.worker")
+
+T = TypeVar("T")
 
 SUMMARY_BYTES = 500
 _EAGERLY: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
@@ -83,6 +86,7 @@ class Execution:
         self._redactor = redactor(settings.redact)
         self._hooks: Hooks = registry.all_hooks()
         self._hooks_need_loop = self._hooks.need_loop
+        self._contexts = registry.contexts.kinds()
         self._retry_policy = retry_policy
         self._metrics = metrics
         self._environment = environment
@@ -120,14 +124,14 @@ class Execution:
         claim, hooks = attempt.claim, self._hooks
         about = (claim.job_name, claim.job_id)
         try:
-            with self._environment.around_sync():
+            with self._environment.around_sync(), self._restored(attempt):
                 call_hooks(hooks.before, *about, claim.attempt)
                 value = attempt.call()
                 call_hooks(hooks.after, *about, self._milliseconds(attempt))
             decided = self._succeeded(attempt, value)
         except BaseException as error:  # noqa: BLE001  # SystemExit of a job must not stop the worker
             if hooks.error:
-                with self._environment.around_sync():
+                with self._environment.around_sync(), self._restored(attempt, strict=False):
                     call_hooks(hooks.error, *about, error, claim.attempt)
             decided = self._failed(attempt, error)
             if attempt.task.observes:
@@ -138,17 +142,31 @@ class Execution:
         return decided
 
     def _tell_on_thread(self, attempt: _Attempt, decided: _Decided, error: BaseException | None) -> None:
-        try:
-            with self._environment.around_sync():
-                self._tell(attempt, decided, error)
-        except BaseException:  # who watches must never decide about a job
-            logger.exception("%r failed to observe its attempt; the job goes on", attempt.task)
+        with self._environment.around_sync():
+            self._telling(attempt, decided, error)()
 
-    def _tell(self, attempt: _Attempt, decided: _Decided, error: BaseException | None) -> None:
-        try:
-            attempt.task.ended(attempt.claim, decided[0], error)
-        except BaseException:  # who watches must never decide about a job
-            logger.exception("%r failed to observe its attempt; the job goes on", attempt.task)
+    def _telling(
+        self, attempt: _Attempt, decided: _Decided, error: BaseException | None
+    ) -> Callable[[], None]:
+        """What tells the task of its end, as it was surrounded at its enqueue; never raises."""
+
+        def tell() -> None:
+            try:
+                with self._restored(attempt, strict=False):
+                    attempt.task.ended(attempt.claim, decided[0], error)
+            except BaseException:  # who watches must never decide about a job
+                logger.exception("%r failed to observe its attempt; the job goes on", attempt.task)
+
+        return tell
+
+    def _restored(self, attempt: _Attempt, *, strict: bool = True) -> Restored:
+        """What surrounded the enqueue of the job, to be entered; not ``strict`` around hooks alone."""
+        return restored(self._contexts, attempt.claim.context, strict=strict)
+
+    def _in_context(self, attempt: _Attempt, call: Callable[[], T], *, strict: bool = True) -> T:
+        """Call it on this thread: what travels there by itself is what context variables hold, no more."""
+        with self._restored(attempt, strict=strict):
+            return call()
 
     def start(self, claim: Claim, slot: Slot) -> Running:
         """Begin to run any job in ``slot``.
@@ -236,10 +254,11 @@ class Execution:
 
     async def _run_in_loop(self, attempt: _Attempt, slot: Slot) -> _Decided:
         try:
-            value = await self._value(attempt, slot)
+            with self._restored(attempt):
+                value = await self._value(attempt, slot)
             decided = self._succeeded(attempt, value)
             if attempt.task.observes:
-                await self._on_thread(slot, partial(self._tell, attempt, decided, None))
+                await self._on_thread(slot, self._telling(attempt, decided, None))
             return decided
         except asyncio.CancelledError as error:
             if slot.interrupted:  # else it is the job's own doing, and a failure
@@ -254,7 +273,7 @@ class Execution:
         claim, hooks = attempt.claim, self._hooks
         if hooks.before:
             about = (claim.job_name, claim.job_id, claim.attempt)
-            await self._await_hooks(hooks.before, slot, *about)
+            await self._await_hooks(hooks.before, slot, attempt, *about)
         try:
             value = await within(attempt.timeout, self._through_middleware(attempt, slot))
         except JobTimeout:
@@ -262,12 +281,14 @@ class Execution:
             raise
         if hooks.after:
             elapsed = self._milliseconds(attempt)
-            await self._await_hooks(hooks.after, slot, claim.job_name, claim.job_id, elapsed)
+            await self._await_hooks(hooks.after, slot, attempt, claim.job_name, claim.job_id, elapsed)
         return value
 
     def _through_middleware(self, attempt: _Attempt, slot: Slot) -> Awaitable[Any]:
         chain: Callable[[], Awaitable[Any]]
-        chain = attempt.call if attempt.task.is_async else partial(self._on_thread, slot, attempt.call)
+        chain = attempt.call
+        if not attempt.task.is_async:
+            chain = partial(self._on_thread, slot, partial(self._in_context, attempt, attempt.call))
         if self._hooks.around:
             context = context_of(attempt.claim)
             for wrapper in reversed(self._hooks.around):
@@ -282,22 +303,26 @@ class Execution:
         call_there = partial(copy_context().run, _carry(surrounded))
         return _unwrap(await self._environment.submit(slot.thread, call_there))
 
-    async def _await_hooks(self, hooks: list[Hook], slot: Slot, *arguments: object) -> None:
+    async def _await_hooks(
+        self, hooks: list[Hook], slot: Slot, attempt: _Attempt, *arguments: object
+    ) -> None:
         """Call hooks in order: async ones here, sync ones on the slot's thread, like sync jobs."""
         for hook in hooks:
             if is_async(hook):
                 await await_hook(hook, *arguments)
             else:
-                await self._on_thread(slot, partial(call_hooks, [hook], *arguments))
+                call = partial(call_hooks, [hook], *arguments)
+                await self._on_thread(slot, partial(self._in_context, attempt, call, strict=False))
 
     async def _fail_in_loop(self, attempt: _Attempt, slot: Slot, error: BaseException) -> _Decided:
         if self._hooks.error:
             claim = attempt.claim
             about = (claim.job_name, claim.job_id, error, claim.attempt)
-            await self._await_hooks(self._hooks.error, slot, *about)
+            with self._restored(attempt, strict=False):
+                await self._await_hooks(self._hooks.error, slot, attempt, *about)
         decided = self._failed(attempt, error)
         if attempt.task.observes:
-            await self._on_thread(slot, partial(self._tell, attempt, decided, error))
+            await self._on_thread(slot, self._telling(attempt, decided, error))
         return decided
 
     def _milliseconds(self, attempt: _Attempt) -> float:

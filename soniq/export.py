@@ -20,7 +20,7 @@ def shown(letter: DeadLetter, redactor: Redactor) -> dict[str, Any]:
     """All fields, secrets masked."""
     row = letter.to_dict()
     row["args"] = redactor.value(row["args"])
-    row["context"] = redactor.value(row["context"])
+    row["context"] = redactor.value(row["context"], texts=True)
     row["failures"] = [{**one, "error": redactor.text(one["error"])} for one in row["failures"]]
     row["last_error"] = None if letter.last_error is None else redactor.text(letter.last_error)
     return row

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
-from soniq.arguments import encode, fingerprint
+from soniq.arguments import decode, encode, fingerprint
 from soniq.backend import Run, StorageBackend
+from soniq.contexts import as_text
 from soniq.errors import InvalidArguments, InvalidEnqueue
 from soniq.ids import uuid7_text
-from soniq.jobs import NewJob
+from soniq.jobs import JSON, NewJob
 from soniq.records import DeadLetter
 from soniq.registry import Registry
 from soniq.settings import Settings, check_priority, check_queue, is_seconds
@@ -27,6 +28,7 @@ Aware: TypeAlias = Callable[[datetime], datetime | None]
 Target: TypeAlias = Task[..., Any] | TaskRef | str | Callable[..., Any]
 
 MAX_DEDUP_KEY = 255
+MAX_CONTEXT_BYTES = 65_536
 LAST_YEAR = 9998  # of scheduled_at; sums beyond the year 9999 overflow
 
 
@@ -56,17 +58,24 @@ class JobProducer:
         self._run = run
         self._new_id = new_id
         self._aware = aware
+        self._capture = registry.contexts.capture
         self._hostname = socket.gethostname()
         self._unknown = JobOptions()
 
     def enqueue(self, target: Target, args: Mapping[str, Any], options: EnqueueOptions) -> str:
         """Store one job on the calling thread, within its transaction; return its id."""
-        self._ready()
-        return self._backend.enqueue([self.new_job(target, args, options)])[0]
+        return self._enqueue(target, args, options, self._capture())
 
     async def aenqueue(self, target: Target, args: Mapping[str, Any], options: EnqueueOptions) -> str:
         """:meth:`enqueue` for async code."""
-        return await self._run(self.enqueue, target, args, options)
+        # Captured here: the thread that stores the job is not where the caller's language is set.
+        return await self._run(self._enqueue, target, args, options, self._capture())
+
+    def _enqueue(
+        self, target: Target, args: Mapping[str, Any], options: EnqueueOptions, context: str | None
+    ) -> str:
+        self._ready()
+        return self._backend.enqueue([self.new_job(target, args, options, context)])[0]
 
     def enqueue_many(
         self, target: Target, args_list: Iterable[Mapping[str, Any]], options: EnqueueOptions
@@ -74,28 +83,43 @@ class JobProducer:
         """Store one job per mapping; return their ids in order. Nothing is written if one is wrong.
 
         The mappings may come from a generator: they are read as they are stored, within one transaction.
+        What surrounds the call is captured once.
         """
-        self._ready()
-        if isinstance(args_list, (str, Mapping)) or not isinstance(args_list, Iterable):
-            raise InvalidEnqueue(f"args_list is {args_list!r}: give a list of dicts of keyword arguments")
-        return self._backend.enqueue(_numbered(self._maker(target, options), args_list))
+        return self._enqueue_many(target, args_list, options, self._capture())
 
     async def aenqueue_many(
         self, target: Target, args_list: Iterable[Mapping[str, Any]], options: EnqueueOptions
     ) -> list[str]:
         """:meth:`enqueue_many` for async code."""
-        return await self._run(self.enqueue_many, target, args_list, options)
+        return await self._run(self._enqueue_many, target, args_list, options, self._capture())
 
-    def new_job(self, target: Target, args: Mapping[str, Any], options: EnqueueOptions) -> NewJob:
+    def _enqueue_many(
+        self,
+        target: Target,
+        args_list: Iterable[Mapping[str, Any]],
+        options: EnqueueOptions,
+        context: str | None,
+    ) -> list[str]:
+        self._ready()
+        if isinstance(args_list, (str, Mapping)) or not isinstance(args_list, Iterable):
+            raise InvalidEnqueue(f"args_list is {args_list!r}: give a list of dicts of keyword arguments")
+        return self._backend.enqueue(_numbered(self._maker(target, options, context), args_list))
+
+    def new_job(
+        self, target: Target, args: Mapping[str, Any], options: EnqueueOptions, context: str | None = None
+    ) -> NewJob:
         """The job that ``target`` called with ``args`` stands for.
 
+        :param context: what surrounds it, as the JSON text of an object
         :raises UnknownTask: the name is not registered here (with enqueue_validation "strict")
         :raises InvalidEnqueue: queue, priority or time are impossible
         :raises InvalidArguments: the arguments do not fit the job or cannot be stored
         """
-        return self._maker(target, options)(args)
+        return self._maker(target, options, context)(args)
 
-    def _maker(self, target: Target, options: EnqueueOptions) -> Callable[[Mapping[str, Any]], NewJob]:
+    def _maker(
+        self, target: Target, options: EnqueueOptions, context: str | None
+    ) -> Callable[[Mapping[str, Any]], NewJob]:
         """What makes a job of arguments; all that jobs of one call have in common is settled here."""
         name, task = self._resolve(target)
         job = task.options if task is not None else self._unknown
@@ -112,8 +136,7 @@ class JobProducer:
         unique = _first(_flag(options.unique), job.unique)
         dedup_key = _dedup_key(options.dedup_key)
         limit, new_id = self._settings.max_args_bytes, self._new_id
-        context = options.context
-        context_json = None if context is None else encode(dict(context), limit=limit, path="context")
+        context = _with(options.context, context)
         # Not kept: servers fork after the app was made.
         producer_id = f"{self._hostname}:{os.getpid()}"
 
@@ -134,7 +157,7 @@ class JobProducer:
                 dedup_key,
                 _unique_key(name, dedup_key, hashed),
                 producer_id,
-                context_json,
+                context,
             )
 
         return made
@@ -148,7 +171,7 @@ class JobProducer:
         priority: int | None,
         max_attempts: int | None,
     ) -> NewJob:
-        """The job that runs a dead letter again; what is None stays as it was.
+        """The job that runs a dead letter again, in its context; what is None stays as it was.
 
         :raises UnknownTask: no code of that name is here any more
         """
@@ -157,7 +180,8 @@ class JobProducer:
             priority=letter.priority if priority is None else priority,
         )
         self._ready()
-        job = self.new_job(letter.job_name, letter.args if args is None else args, options)
+        given = letter.args if args is None else args
+        job = self.new_job(letter.job_name, given, options, as_text(letter.context))
         return job._replace(max_attempts=max_attempts or letter.max_attempts)
 
     def _resolve(self, target: Target) -> tuple[str, Task[..., Any] | None]:
@@ -184,6 +208,14 @@ class JobProducer:
             if task is not None and task.fn is target:
                 return f"it is the function of {task.name!r}; pass that job, or its name"
         return "decorate it with @job, or pass the name of one"
+
+
+def _with(more: Mapping[str, JSON] | None, context: str | None) -> str | None:
+    """A captured context that says more; JSON text like it."""
+    if more is None:
+        return context
+    captured = {} if context is None else decode(context)
+    return encode({**captured, **more}, limit=MAX_CONTEXT_BYTES, path="context")
 
 
 def _numbered(

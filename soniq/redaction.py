@@ -83,9 +83,12 @@ class Redactor:
         self._words = frozenset(listed.difference(self._anywhere))
         self.hides = lru_cache(maxsize=4096)(self._hides)
 
-    def value(self, value: JSON) -> JSON:
-        """A copy of ``value`` with what stands under hidden names masked, at any depth."""
-        return self._masked(value, _MAX_DEPTH)
+    def value(self, value: JSON, *, texts: bool = False) -> JSON:
+        """A copy of ``value`` with what stands under hidden names masked, at any depth.
+
+        :param texts: mask within its texts, too, as :meth:`text` does
+        """
+        return self._masked(value, _MAX_DEPTH, texts)
 
     def text(self, text: str) -> str:
         """``text`` with what looks like the value of a hidden name masked."""
@@ -143,21 +146,22 @@ class Redactor:
         pairs = map("".join, itertools.pairwise(words))
         return not self._words.isdisjoint([*words, *pairs])
 
-    def _masked(self, value: JSON, depth: int) -> JSON:
+    def _masked(self, value: JSON, depth: int, texts: bool) -> JSON:
         if isinstance(value, dict):
             if depth <= 0:
                 return TOO_DEEP
             hidden = self._hidden_keys(value)
             return {
-                key: MASK if key in hidden else self._masked(item, depth - 1) for key, item in value.items()
+                key: MASK if key in hidden else self._masked(item, depth - 1, texts)
+                for key, item in value.items()
             }
         if isinstance(value, list):
             if depth <= 0:
                 return TOO_DEEP
             if self._is_pair(value):
                 return [value[0], MASK]
-            return [self._masked(item, depth - 1) for item in value]
-        return value
+            return [self._masked(item, depth - 1, texts) for item in value]
+        return self.text(value) if texts and isinstance(value, str) else value
 
     def _hidden_keys(self, value: Mapping[str, JSON]) -> set[str]:
         """The keys whose values are hidden: by their own names, or by the name that stands beside them."""

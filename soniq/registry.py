@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ParamSpec, TypeAlias, TypeVar, Unpack, cast, overload
 
+from soniq.contexts import Contexts
 from soniq.errors import InvalidJob, UnknownTask
 from soniq.hooks import Hooks
 from soniq.task import (
@@ -38,6 +39,7 @@ class Registry:
         self._own_hooks = Hooks()
         self._resolver: Resolver | None = None
         self._unresolved: set[str] = set()
+        self.contexts = Contexts(None if parent is None else parent.contexts)
 
     @overload
     def job(self, fn: Callable[P, R], /) -> Task[P, R]: ...

@@ -20,6 +20,7 @@ class SoniqConfig(AppConfig):
 
     def ready(self) -> None:
         """Called by Django once all models are loaded."""
+        from soniq_django import context  # noqa: F401, PLC0415  # registers language and time zone
         from soniq_django.conf import configure  # noqa: PLC0415  # needs the models
         from soniq_django.task_modules import discover  # noqa: PLC0415  # as above
 

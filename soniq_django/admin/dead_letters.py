@@ -149,7 +149,7 @@ class DeadLetterAdmin(TableAdmin):
     @admin.display(description=_("context"))
     def pretty_context(self, letter: DeadLetterJob) -> SafeString:
         """What surrounded the enqueue."""
-        return formatting.pretty_json(letter.context)
+        return formatting.context(letter.context)
 
     @admin.display(description=_("tags"))
     def tag_list(self, letter: DeadLetterJob) -> str | None:

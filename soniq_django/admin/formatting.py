@@ -105,6 +105,11 @@ def pretty_json(value: Any) -> SafeString:
     return _scrollable(as_json(value))
 
 
+def context(value: Any) -> SafeString:
+    """What surrounded an enqueue, as JSON over several lines. Secrets are masked within its texts, too."""
+    return _scrollable(as_json(secrets().value(value, texts=True)))
+
+
 def as_json(value: Any) -> str:
     """JSON over several lines, secrets masked, as text that can be edited."""
     return visible_json(json.dumps(secrets().value(value), indent=2, ensure_ascii=False))

@@ -164,7 +164,7 @@ class JobAdmin(TableAdmin):
     @admin.display(description=_("context"))
     def pretty_context(self, job: Job) -> SafeString:
         """What surrounded the enqueue."""
-        return formatting.pretty_json(job.context)
+        return formatting.context(job.context)
 
     @admin.display(description=_("unique"), boolean=True)
     def is_unique(self, job: Job) -> bool:

@@ -1,0 +1,60 @@
+"""Language and time zone: a job has those that were active where it was enqueued.
+
+What the settings say anyway is not stored. A zone that is not known where the job runs is logged, and the
+job has that of the settings.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import zoneinfo
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timezone as fixed_offset
+
+from django.conf import settings
+from django.utils import timezone, translation
+
+import soniq
+from soniq.jobs import JSON
+
+logger = logging.getLogger("soniq.context")
+
+LANGUAGE = re.compile(r"[A-Za-z]{1,8}([-_@][A-Za-z0-9]{1,8})*")  # becomes part of a path
+
+
+def active_language() -> str | None:
+    """The language that is not the setting's."""
+    language = translation.get_language()
+    return None if language == settings.LANGUAGE_CODE else language
+
+
+@soniq.context("language", capture=active_language)
+def in_language(language: JSON) -> AbstractContextManager[None]:
+    """Texts are translated into it."""
+    if isinstance(language, str) and LANGUAGE.fullmatch(language):
+        return translation.override(language)
+    logger.warning("%.80r is no language; the job has that of the settings", language)
+    return nullcontext()
+
+
+def active_zone() -> str | int | None:
+    """The time zone that is not the setting's: its name, or minutes from UTC."""
+    zone = timezone.get_current_timezone()
+    default = timezone.get_default_timezone()
+    if zone is default or zone == default:
+        return None
+    if isinstance(zone, fixed_offset):
+        return int(zone.utcoffset(None).total_seconds() // 60)
+    return str(zone)
+
+
+@soniq.context("time_zone", capture=active_zone)
+def in_zone(zone: JSON) -> AbstractContextManager[None]:
+    """It is the current one."""
+    try:
+        found = timezone.get_fixed_timezone(zone) if isinstance(zone, int) else zoneinfo.ZoneInfo(zone)
+    except (ValueError, TypeError, OSError, zoneinfo.ZoneInfoNotFoundError):
+        logger.warning("the time zone %.80r is not known here; the job has that of the settings", zone)
+        return nullcontext()
+    return timezone.override(found)
