@@ -31,8 +31,12 @@ class SoniqConfig(AppConfig):
 
 
 def _reconfigure(*, setting: str, **_kwargs: Any) -> None:
-    """Tests that override settings.SONIQ get an app that follows."""
+    """Tests that override settings.SONIQ get an app that follows; with TASKS, workers that find its tasks."""
     if setting == "SONIQ":
         from soniq_django.conf import configure  # noqa: PLC0415  # needs the models
 
         configure()
+    if setting == "TASKS":
+        from soniq_django.task_modules import discover  # noqa: PLC0415  # as above
+
+        discover()

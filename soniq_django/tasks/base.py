@@ -9,9 +9,10 @@ from typing import Any
 from django.apps import apps
 from django.core import checks
 
+from soniq import get_default_app
 from soniq.arguments import decode, encode
 from soniq.errors import ConfigurationError, InvalidArguments, InvalidEnqueue, InvalidJob, PayloadTooLarge
-from soniq.settings import Settings, check_queue
+from soniq.settings import check_queue
 from soniq.task import MAX_NAME
 from soniq_django.tasks.compat import AnyTask, BaseTaskBackend, InvalidTask
 from soniq_django.tasks.errors import UnsupportedArguments
@@ -64,7 +65,7 @@ class SoniqTaskBackend(BaseTaskBackend):
         except InvalidArguments as error:
             raise UnsupportedArguments(str(error), path=error.path) from None
         try:
-            stored: dict[str, Any] = decode(encode(bound, limit=Settings.max_args_bytes))
+            stored: dict[str, Any] = decode(encode(bound, limit=get_default_app().settings.max_args_bytes))
         except PayloadTooLarge:
             raise
         except InvalidArguments as error:

@@ -8,10 +8,10 @@ from typing import Any
 
 from django.utils import timezone
 
+from soniq import get_default_app
 from soniq.arguments import decode, encode
 from soniq.failures import class_path
 from soniq.ids import uuid7_text
-from soniq.settings import Settings
 from soniq_django.tasks.arguments import parted
 from soniq_django.tasks.base import SoniqTaskBackend
 from soniq_django.tasks.compat import (
@@ -94,9 +94,10 @@ class ImmediateBackend(SoniqTaskBackend):
         if value is None:
             return None
         try:
-            return decode(encode(value, limit=Settings.max_result_bytes, path="result"))
+            return decode(encode(value, limit=get_default_app().settings.max_result_bytes, path="result"))
         except Exception as error:  # noqa: BLE001  # a value's own methods may raise anything
             job.insist_on_result(error)
+            raise
 
 
 def _set(result: AnyResult, **attributes: Any) -> None:

@@ -64,8 +64,7 @@ class TaskJob(Job[..., Any]):
 
         :raises TypeError: always
         """
-        text = f"Unsupported type: {error}; it is not JSON serializable"
-        raise final(TypeError(text)) from error
+        raise final(TypeError(f"Unsupported type: it is not JSON serializable: {error}")) from None
 
     def ended(self, claim: Claim, change: Change, error: BaseException | None) -> None:
         """Send ``task_finished`` if this was the end. See :class:`soniq.task.Task`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -71,7 +72,7 @@ def send_started(result: AnyResult) -> None:
 
 def send_finished(result: AnyResult, error: BaseException | None) -> None:
     """Tell that the task has ended; while its exception is being handled, if it raised one."""
-    if error is None:
+    if error is None or sys.exc_info()[1] is error:
         task_finished.send_robust(sender=_sender(result), task_result=result)
         return
     trace = error.__traceback__

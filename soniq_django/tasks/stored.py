@@ -38,7 +38,7 @@ def to_store(task: AnyTask, declared: AnyTask) -> dict[str, JSON]:
                     "declare it once, and make variants with using()"
                 )
         if using:
-            kept["using"] = using
+            kept["using"] = {name: list(v) if isinstance(v, tuple) else v for name, v in using.items()}
     return kept
 
 
