@@ -13,6 +13,7 @@ from uuid import UUID
 from soniq import transitions
 from soniq.backend import StorageBackend
 from soniq.backends.select import open_backend
+from soniq.codec import REGISTERED, decode_values
 from soniq.contexts import C, Capture
 from soniq.dead_letter import DeadLetterService
 from soniq.default import shared
@@ -238,7 +239,10 @@ class Soniq:
     # -- looking and steering
 
     async def get_job(self, job_id: str | UUID) -> dict[str, Any] | None:
-        """The job as a dict, or None when it is gone, dead, or never was."""
+        """The job as a dict, or None when it is gone, dead, or never was.
+
+        Its ``args`` and ``result`` are what is stored: JSON, with marks for values that are more than that.
+        """
         job = await self._run(self.backend.get_job, canonical(job_id))
         return None if job is None else job.to_dict()
 
@@ -246,11 +250,24 @@ class Soniq:
         """What the handler returned; None before that, and after the result's time to live.
 
         :param result_model: a pydantic model to validate it into
+        :raises InvalidArguments: the result cannot be read any more: its class, or the job itself, is gone
+        :raises ReferenceGone: it refers to something that is gone, and the job's ``missing`` is not "none"
         """
-        job = await self._run(self.backend.get_job, canonical(job_id))
+        value = await self._run(self._result, canonical(job_id))
+        return value if value is None or result_model is None else result_model.model_validate(value)
+
+    def _result(self, job_id: str) -> Any:
+        """The result on the calling thread, which loads what it refers to."""
+        job = self.backend.get_job(job_id)
         if job is None or job.status is not JobStatus.DONE or job.result is None:
             return None
-        return job.result if result_model is None else result_model.model_validate(job.result)
+        task = self.registry.find(job.job_name)
+        return decode_values(
+            job.result,
+            types=REGISTERED if task is None else task.types,
+            missing="fail" if task is None else task.options.missing,
+            path="result",
+        )
 
     async def list_jobs(
         self,

@@ -93,7 +93,8 @@ class DeadLetterService:
         that of an enqueue would be. :meth:`replay_now` tells the two apart.
 
         :param reset_attempts: all its attempts again; False: one more attempt only
-        :param new_args: instead of the ones it died with; checked against the job's signature
+        :param new_args: instead of the ones it died with; checked against the job's signature. Values, and
+            what :attr:`DeadLetter.args` holds: marks such as ``{"$uuid": "..."}`` stay what they are
         :raises DeadLetterNotFound: there is no such dead letter
         :raises InvalidArguments: the arguments do not fit or cannot be stored; nothing was written
         """

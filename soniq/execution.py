@@ -10,22 +10,23 @@ import inspect
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from soniq import transitions
-from soniq.arguments import clean_text, encode
+from soniq.arguments import clean_text
+from soniq.codec import encode_result, is_plain, load, references_in
 from soniq.contexts import Restored, restored
 from soniq.deadline import within
 from soniq.environment import Environment
-from soniq.errors import InvalidJob, JobTimeout
+from soniq.errors import InvalidJob, JobTimeout, ReferenceGone
 from soniq.exits import in_job
 from soniq.failures import class_path, describe, summarize
 from soniq.hooks import Hook, Hooks, MetricsSink, await_hook, call_hooks, is_async
-from soniq.jobs import Claim, DeadLetterReason, JobContext, Snooze
+from soniq.jobs import JSON, Claim, DeadLetterReason, JobContext, Snooze
 from soniq.redaction import redactor
 from soniq.registry import Registry
 from soniq.retry import RetryPolicy
@@ -125,6 +126,8 @@ class Execution:
         about = (claim.job_name, claim.job_id)
         try:
             with self._environment.around_sync(), self._restored(attempt):
+                if attempt.references and (unfit := self._fill(attempt)):
+                    return unfit
                 call_hooks(hooks.before, *about, claim.attempt)
                 value = attempt.call()
                 call_hooks(hooks.after, *about, self._milliseconds(attempt))
@@ -239,27 +242,67 @@ class Execution:
             text = f"no job named {claim.job_name!r} is registered in this worker"
             return transitions.bury(claim, reason=DeadLetterReason.JOB_NOT_FOUND, error=text), text
         task = task.for_claim(claim)
+        attempt = _Attempt(task, claim, started, task.options.timeout_seconds(self._settings))
+        if isinstance(claim.args, dict) and not is_plain(claim.args):
+            attempt.references = references_in(list(claim.args.values()))
+        if attempt.references:
+            return attempt  # they are loaded where the job's sync code runs
+        return self._fill(attempt) or attempt
+
+    def _fill(self, attempt: _Attempt) -> _Decided | None:
+        """Give the attempt its arguments; or what becomes of a job that cannot be called with them.
+
+        What it refers to is loaded on the calling thread. That the database is away is raised: the attempt
+        failed, and the next one may go better.
+        """
+        task, claim = attempt.task, attempt.claim
+        loaded = load(attempt.references, task.types) if attempt.references else None
         try:
-            positional, named = task.call_arguments(claim.args, lambda: context_of(claim))
+            attempt.positional, attempt.named = task.call_arguments(
+                claim.args, lambda: context_of(claim), loaded
+            )
         except BaseException as error:  # noqa: BLE001  # a model's validators are user code
-            summary = summarize(error)
-            return transitions.bury(
-                claim,
-                reason=DeadLetterReason.INVALID_ARGUMENTS,
-                error=clean_text(summary),
-                error_class=class_path(error),
-            ), summary
-        timeout = task.options.timeout_seconds(self._settings)
-        return _Attempt(task, claim, started, timeout, positional, named)
+            return self._unfit(attempt, error)
+        return None
+
+    def _unfit(self, attempt: _Attempt, error: BaseException) -> _Decided:
+        """What becomes of a job whose function cannot be called with what is stored."""
+        task, claim = attempt.task, attempt.claim
+        if isinstance(error, ReferenceGone) and task.options.missing == "discard":
+            note = clean_text(f"discarded without being run: {error}")
+            return transitions.succeed(claim, result_json=None, ttl=self._result_ttl(task), error=note), note
+        text = summarize(error)
+        if error.__cause__ is not None:
+            text = f"{text} ({summarize(error.__cause__)})"
+        text = clean_text(text)
+        return transitions.bury(
+            claim,
+            reason=DeadLetterReason.INVALID_ARGUMENTS,
+            error=text,
+            error_class=class_path(error),
+        ), text
+
+    async def _fill_in_loop(self, attempt: _Attempt, slot: Slot) -> _Decided | None:
+        """:meth:`_fill` on the slot's thread; the job's timeout holds for it, too."""
+        try:
+            unfit: _Decided | None = await within(
+                attempt.timeout, self._on_thread(slot, partial(self._fill, attempt))
+            )
+        except JobTimeout:
+            slot.abandon_if_busy()
+            raise
+        return unfit
 
     async def _run_in_loop(self, attempt: _Attempt, slot: Slot) -> _Decided:
         try:
+            if attempt.references and (unfit := await self._fill_in_loop(attempt, slot)):
+                return unfit
             with self._restored(attempt):
                 value = await self._value(attempt, slot)
             decided = self._succeeded(attempt, value)
             if attempt.task.observes:
                 await self._on_thread(slot, self._telling(attempt, decided, None))
-            return decided
+            return decided  # noqa: TRY300  # an else would stand behind both handlers
         except asyncio.CancelledError as error:
             if slot.interrupted:  # else it is the job's own doing, and a failure
                 slot.abandon_if_busy()
@@ -336,21 +379,27 @@ class Execution:
             seconds = min(value.seconds, self._settings.snooze_max_seconds)
             reason = None if value.reason is None else clean_text(str(value.reason))
             return transitions.snooze(claim, seconds=seconds, reason=reason), reason or ""
-        ttl = self._settings.result_ttl
-        if task.options.result_ttl is not None:
-            ttl = task.options.result_ttl
+        ttl = self._result_ttl(task)
         if value is None:
             return transitions.succeed(claim, result_json=None, ttl=ttl), ""
         if inspect.iscoroutine(value):
             value.close()
             raise InvalidJob("the job returned a coroutine, so its code did not run; declare it async def")
+        limit = self._settings.max_result_bytes
         try:
-            text = encode(value, limit=self._settings.max_result_bytes, path="result")
+            text = encode_result(value, limit=limit, types=task.types)
         except BaseException as error:  # noqa: BLE001  # a value's own methods may raise anything
-            task.insist_on_result(error)
+            other = task.instead_of(value, error)
+            if other is not None:
+                text = encode_result(other, limit=limit, types=task.types)
+                return transitions.succeed(claim, result_json=text, ttl=ttl), ""
             note = f"the result was not stored: {summarize(error)}"
             return transitions.succeed(claim, result_json=None, ttl=ttl, error=clean_text(note)), note
         return transitions.succeed(claim, result_json=text, ttl=ttl), ""
+
+    def _result_ttl(self, task: Task[..., Any]) -> float | None:
+        own = task.options.result_ttl
+        return self._settings.result_ttl if own is None else own
 
     def _failed(self, attempt: _Attempt, error: BaseException) -> _Decided:
         task, claim = attempt.task, attempt.claim
@@ -415,8 +464,9 @@ class _Attempt:
     claim: Claim
     started: float
     timeout: float | None  # seconds
-    positional: tuple[Any, ...]
-    named: dict[str, Any]
+    references: Sequence[Mapping[str, JSON]] = ()  # to be loaded before it has arguments
+    positional: tuple[Any, ...] = ()
+    named: dict[str, Any] = field(default_factory=dict)
 
     def call(self) -> Any:
         return self.task.fn(*self.positional, **self.named)

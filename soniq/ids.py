@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from soniq.errors import ConfigurationError
 
 _RANDOM_BITS = 74
+_VERSION = 7
 
 
 class UUID7Factory:
@@ -104,7 +105,7 @@ def made_at(job_id: str) -> datetime | None:
         found = uuid.UUID(job_id)
     except ValueError:
         return None
-    if found.version != 7:
+    if found.version != _VERSION:
         return None
     try:
         return datetime.fromtimestamp((found.int >> 80) / 1000, UTC)

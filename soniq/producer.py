@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from soniq.arguments import decode, encode, fingerprint
 from soniq.backend import Run, StorageBackend
+from soniq.codec import encode_arguments, read
 from soniq.contexts import as_text
 from soniq.errors import InvalidArguments, InvalidEnqueue
 from soniq.ids import uuid7_text
@@ -118,9 +119,12 @@ class JobProducer:
         return self._maker(target, options, context)(args)
 
     def _maker(
-        self, target: Target, options: EnqueueOptions, context: str | None
+        self, target: Target, options: EnqueueOptions, context: str | None, *, keep_marks: bool = False
     ) -> Callable[[Mapping[str, Any]], NewJob]:
-        """What makes a job of arguments; all that jobs of one call have in common is settled here."""
+        """What makes a job of arguments; all that jobs of one call have in common is settled here.
+
+        :param keep_marks: the arguments were read from the store, and edited perhaps
+        """
         name, task = self._resolve(target)
         job = task.options if task is not None else self._unknown
         if isinstance(target, Task):
@@ -141,8 +145,15 @@ class JobProducer:
         producer_id = f"{self._hostname}:{os.getpid()}"
 
         def made(args: Mapping[str, Any]) -> NewJob:
-            stored = dict(args) if task is None else _validated(task, task.signature.bind((), args))
-            text = encode(stored, limit=limit)
+            if task is None:
+                stored, text = encode_arguments(dict(args), limit=limit, keep_marks=keep_marks)
+            else:
+                bound = task.signature.bind((), args)
+                if keep_marks:
+                    bound = _readable(task, bound, limit)
+                if task.options.validate is not None:
+                    bound = _validated(task, bound)
+                stored, text = encode_arguments(bound, limit=limit, types=task.types, keep_marks=keep_marks)
             hashed = fingerprint(stored) if unique else None
             return NewJob(
                 options.job_id or new_id(),
@@ -180,8 +191,8 @@ class JobProducer:
             priority=letter.priority if priority is None else priority,
         )
         self._ready()
-        given = letter.args if args is None else args
-        job = self.new_job(letter.job_name, given, options, as_text(letter.context))
+        made = self._maker(letter.job_name, options, as_text(letter.context), keep_marks=True)
+        job = made(letter.args if args is None else args)
         return job._replace(max_attempts=max_attempts or letter.max_attempts)
 
     def _resolve(self, target: Target) -> tuple[str, Task[..., Any] | None]:
@@ -237,11 +248,19 @@ def _numbered(
         yield job
 
 
+def _readable(task: Task[..., Any], args: dict[str, Any], limit: int) -> dict[str, Any]:
+    """Arguments in their stored form, values among them perhaps, if the job will be able to read them.
+
+    In their stored form again; as values if the job has a model to check them.
+    """
+    stored, _ = encode_arguments(args, limit=limit, types=task.types, keep_marks=True)
+    values: dict[str, Any] = read(stored, task.types, of_call=True)
+    return stored if task.options.validate is None else values
+
+
 def _validated(task: Task[..., Any], args: dict[str, Any]) -> dict[str, Any]:
     """The arguments as the job's model stores them."""
-    model = task.options.validate
-    if model is None:
-        return args
+    model: Any = task.options.validate
     try:
         stored = dict(model.model_validate(args).model_dump(mode="json"))
     except ValueError as error:  # pydantic's ValidationError is one

@@ -85,7 +85,7 @@ class Registry:
         self._tasks[task.name] = task
 
     def resolve_with(self, resolver: Resolver | None) -> None:
-        """Ask ``resolver`` for names that nothing here has: it may import the code, and gives None if it may not.
+        """Ask ``resolver`` for names that nothing here has. It may import their code; None = there is none.
 
         It is asked once for each name, and only by :meth:`learn`.
         """

@@ -8,8 +8,20 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Generic, ParamSpec, Protocol, TypeAlias, TypedDict, TypeVar, cast
+from typing import (
+    Any,
+    ClassVar,
+    Generic,
+    ParamSpec,
+    Protocol,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    cast,
+    get_args,
+)
 
+from soniq.codec import Loaded, Missing, Types, is_plain, read
 from soniq.errors import ConfigurationError, InvalidArguments, InvalidJob
 from soniq.jobs import JSON, Claim, JobContext
 from soniq.retry import TaskRetryPolicy, delays_of
@@ -55,6 +67,7 @@ class JobKeywords(TypedDict, total=False):
     validate: type[Any]  # a pydantic model of the arguments
     args_model: type[Any]  # the same as validate
     result_ttl: float  # seconds
+    missing: Missing  # when an object that an argument refers to is gone: "fail", "discard" or "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +87,7 @@ class JobOptions:
     unique: bool = False
     validate: type[Any] | None = None
     result_ttl: float | None = None
+    missing: Missing = "fail"
 
     @classmethod
     def from_keywords(cls, keywords: JobKeywords) -> JobOptions:
@@ -112,6 +126,8 @@ class JobOptions:
             value = getattr(self, name)
             if value is not None and not is_seconds(value):
                 raise InvalidJob(f"{name} is {value!r}: give 0 or more seconds")
+        if self.missing not in get_args(Missing):
+            raise InvalidJob(f"missing is {self.missing!r}: give 'fail', 'discard' or 'none'")
         if self.validate is not None and not hasattr(self.validate, "model_validate"):
             raise InvalidJob(f"validate is {self.validate!r}: give a pydantic model")
         self.retry_policy(Settings())
@@ -225,16 +241,25 @@ class Task(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<Task {self.name}>"
 
+    @functools.cached_property
+    def types(self) -> Types:
+        """The classes that arguments and results may be of; looked up when they are first needed."""
+        return Types.of(self.fn, self.name)
+
     def call_arguments(
-        self, stored: object, context: Callable[[], JobContext]
+        self, stored: object, context: Callable[[], JobContext], loaded: Loaded | None = None
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Positional and keyword arguments of the function for a stored job.
 
-        :raises InvalidArguments: the stored arguments do not fit the function (any more)
+        :param loaded: what references among them mean; None: they become None, to see whether the rest fits
+        :raises InvalidArguments: the stored arguments cannot be read, or do not fit the function (any more)
+        :raises ReferenceGone: a reference leads nowhere, and the job's ``missing`` is not "none"
         :raises Exception: whatever the job's model raises for arguments that it refuses
         """
         if not isinstance(stored, dict):
             raise InvalidArguments(f"the stored arguments are {type(stored).__name__}, no dict")
+        if not is_plain(stored):
+            stored = read(stored, self.types, loaded=loaded, missing=self.options.missing, of_call=True)
         if self.options.validate is not None:
             model = self.options.validate.model_validate(stored)
             stored = {name: getattr(model, name) for name in stored}
@@ -250,8 +275,13 @@ class Task(Generic[P, R]):
         """
         return self
 
-    def insist_on_result(self, error: BaseException) -> None:
-        """The handler returned a value that cannot be stored. What this raises is the job's failure instead."""
+    def instead_of(self, value: Any, error: BaseException) -> Any:
+        """What to store instead of a result that cannot be; None: nothing, the job is done all the same.
+
+        :param error: why it cannot
+        :raises Exception: whatever this raises is the job's failure
+        """
+        return None
 
     def ended(self, claim: Claim, change: Change, error: BaseException | None) -> None:
         """What became of an attempt, before it is recorded; called where its sync code runs.

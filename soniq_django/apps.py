@@ -22,8 +22,10 @@ class SoniqConfig(AppConfig):
         """Called by Django once all models are loaded."""
         from soniq_django import context  # noqa: F401, PLC0415  # registers language and time zone
         from soniq_django.conf import configure  # noqa: PLC0415  # needs the models
+        from soniq_django.references import register  # noqa: PLC0415  # as above
         from soniq_django.task_modules import discover  # noqa: PLC0415  # as above
 
+        register()
         settings = configure()
         autodiscover_modules(settings.jobs_module)
         discover()

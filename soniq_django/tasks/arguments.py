@@ -8,11 +8,12 @@ that the task has when somebody asks.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from soniq.errors import InvalidArguments
-from soniq.jobs import JSON, JobContext
+from soniq.jobs import JobContext
 from soniq.signature import Signature
 
 POSITIONAL = "*"
@@ -34,6 +35,37 @@ def parted(stored: object) -> tuple[list[Any], dict[str, Any]]:
     positional = stored.get(POSITIONAL, [])
     named = {name: value for name, value in stored.items() if name != POSITIONAL}
     return positional if isinstance(positional, list) else [positional], named
+
+
+def plainer(value: Any) -> Any:
+    """``value`` with what Django's Tasks take for JSON as JSON itself, such as a ``SafeString`` as its text.
+
+    What they would not take stays as it is.
+    """
+    kind = type(value)
+    if kind in (str, int, float, bool, bytes, type(None)):
+        return value
+    if isinstance(value, str):
+        return str.__str__(value)  # not str(): that of an Enum is its name
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, Mapping):
+        return {plainer(key): plainer(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray, memoryview)):
+        items = [plainer(item) for item in value]
+        return tuple(items) if kind is tuple else items
+    return value
+
+
+def has_naive_time(value: Any) -> bool:
+    """Whether a time without a zone is in it; such a one would mean something else elsewhere."""
+    if isinstance(value, datetime):
+        return value.utcoffset() is None
+    if isinstance(value, Mapping):
+        return any(has_naive_time(item) for item in value.values())
+    return isinstance(value, (list, tuple, set, frozenset)) and any(map(has_naive_time, value))
 
 
 class CallSignature(Signature):
@@ -66,7 +98,7 @@ class CallSignature(Signature):
         return stored
 
     def call_arguments(
-        self, stored: Mapping[str, JSON], context: Callable[[], JobContext]
+        self, stored: Mapping[str, Any], context: Callable[[], JobContext]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments as they were given. Whether they fit, the call itself finds out."""
         positional, named = parted(stored)

@@ -48,7 +48,7 @@ class SoniqBackend(SoniqTaskBackend):
         self.validate_task(task)
         app = get_default_app()
         job = self.job_for(task)
-        stored = self.stored_call(job, args, kwargs)
+        bound, stored = self.call(job, args, kwargs)
         wanted = uuid7_text()
         options = EnqueueOptions(
             job_id=wanted,
@@ -56,7 +56,7 @@ class SoniqBackend(SoniqTaskBackend):
             dedup_key=own_options(task).get("dedup_key"),
             context={KEY: to_store(task, job.task)},
         )
-        job_id = app.producer.enqueue(job, stored, options)
+        job_id = app.producer.enqueue(job, bound, options)
         if job_id != wanted:
             holder = find_result(job_id)
             if holder is not None:

@@ -7,13 +7,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from django.core import checks
 
 from soniq import get_default_app
-from soniq.arguments import decode, encode
+from soniq.codec import encode_arguments
 from soniq.errors import ConfigurationError, InvalidArguments, InvalidEnqueue, InvalidJob, PayloadTooLarge
+from soniq.jobs import JSON
 from soniq.settings import check_queue
 from soniq.task import MAX_NAME
+from soniq_django.tasks.arguments import has_naive_time, plainer
 from soniq_django.tasks.compat import AnyTask, BaseTaskBackend, InvalidTask
 from soniq_django.tasks.errors import UnsupportedArguments
 from soniq_django.tasks.job import TaskJob, job_of
@@ -49,8 +52,10 @@ class SoniqTaskBackend(BaseTaskBackend):
         """
         return job_of(task).for_task(task)
 
-    def stored_call(self, job: TaskJob, args: Any, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments of a call as they are stored, and as results show them.
+    def call(
+        self, job: TaskJob, args: Any, kwargs: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, JSON]]:
+        """The arguments of a call under their names, and the JSON that is stored of them, which results show.
 
         :raises InvalidTask: workers could not find the task
         :raises TypeError: the arguments do not fit the task, or cannot be stored
@@ -64,13 +69,24 @@ class SoniqTaskBackend(BaseTaskBackend):
             bound = job.signature.bind(tuple(args), kwargs)
         except InvalidArguments as error:
             raise UnsupportedArguments(str(error), path=error.path) from None
+        if settings.USE_TZ and has_naive_time(bound):
+            raise UnsupportedArguments("Unsupported type: a naive datetime; use timezone.make_aware(...)")
         try:
-            stored: dict[str, Any] = decode(encode(bound, limit=get_default_app().settings.max_args_bytes))
+            return self._stored(job, bound)
         except PayloadTooLarge:
             raise
         except InvalidArguments as error:
             raise UnsupportedArguments(f"Unsupported type: {error}", path=error.path) from None
-        return stored
+
+    def _stored(self, job: TaskJob, bound: dict[str, Any]) -> tuple[dict[str, Any], dict[str, JSON]]:
+        limit = get_default_app().settings.max_args_bytes
+        try:
+            return bound, encode_arguments(bound, limit=limit, types=job.types)[0]
+        except PayloadTooLarge:
+            raise
+        except InvalidArguments:
+            bound = plainer(bound)
+            return bound, encode_arguments(bound, limit=limit, types=job.types)[0]
 
     def check(self, **kwargs: Any) -> list[checks.CheckMessage]:
         """System checks of this entry of TASKS; asks no database."""
@@ -88,7 +104,7 @@ class SoniqTaskBackend(BaseTaskBackend):
         except ConfigurationError as error:
             yield checks.Error(
                 f"TASKS[{self.alias!r}]: {error}",
-                hint="OPTIONS takes the options of @task, such as max_retries; settings.SONIQ has the workers'.",
+                hint="OPTIONS takes options of @task, such as max_retries; those of workers are in SONIQ.",
                 id="soniq.tasks.E002",
             )
         for name in sorted(self.queues, key=str):

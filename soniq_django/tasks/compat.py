@@ -1,4 +1,4 @@
-"""One name for each part of the Tasks API: Django's own from 6.0 on, before that the backport ``django-tasks``.
+"""One name for each part of the Tasks API: Django's own from 6.0 on, before that ``django-tasks``.
 
 Where both are installed, Django's own counts: the backport's decorator then makes tasks of Django's kind,
 because it asks the backend for its task class.

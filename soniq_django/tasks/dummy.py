@@ -21,5 +21,5 @@ class DummyBackend(SoniqTaskBackend, compat.DummyBackend):
         :raises TypeError: the arguments do not fit the task, or could not be stored
         """
         self.validate_task(task)
-        args, kwargs = parted(self.stored_call(self.job_for(task), args, kwargs))
+        args, kwargs = parted(self.call(self.job_for(task), args, kwargs)[1])
         return super().enqueue(task, args, kwargs)

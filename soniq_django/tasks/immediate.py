@@ -9,7 +9,8 @@ from typing import Any
 from django.utils import timezone
 
 from soniq import get_default_app
-from soniq.arguments import decode, encode
+from soniq.arguments import decode
+from soniq.codec import encode_result, load, references_in
 from soniq.failures import class_path
 from soniq.ids import uuid7_text
 from soniq_django.tasks.arguments import parted
@@ -47,7 +48,7 @@ class ImmediateBackend(SoniqTaskBackend):
         """
         self.validate_task(task)
         job = self.job_for(task)
-        stored = self.stored_call(job, args, kwargs)
+        _, stored = self.call(job, args, kwargs)
         args, kwargs = parted(stored)
         result: AnyResult = TaskResult(
             task=task,
@@ -87,17 +88,19 @@ class ImmediateBackend(SoniqTaskBackend):
 
     def _returned(self, result: AnyResult, job: TaskJob, stored: dict[str, Any]) -> Any:
         """What the task returns, as a worker would store it."""
-        args, kwargs = job.signature.call_arguments(stored, _no_context)
+        references = load(references_in(list(stored.values())), job.types)
+        args, kwargs = job.call_arguments(stored, _no_context, references)
         if result.task.takes_context:
             args = (TaskContext(task_result=result), *args)
         value = result.task.call(*args, **kwargs)
         if value is None:
             return None
+        limit = get_default_app().settings.max_result_bytes
         try:
-            return decode(encode(value, limit=get_default_app().settings.max_result_bytes, path="result"))
+            text = encode_result(value, limit=limit, types=job.types)
         except Exception as error:  # noqa: BLE001  # a value's own methods may raise anything
-            job.insist_on_result(error)
-            raise
+            text = encode_result(job.instead_of(value, error), limit=limit, types=job.types)
+        return job.returned(decode(text))
 
 
 def _set(result: AnyResult, **attributes: Any) -> None:

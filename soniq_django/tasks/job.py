@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Self
 
 from asgiref.sync import sync_to_async
@@ -10,18 +11,19 @@ from django.core.exceptions import ImproperlyConfigured
 
 from soniq import get_default_app
 from soniq.arguments import decode
+from soniq.codec import Loaded, Types, decode_values, encode_values
 from soniq.default import shared
-from soniq.errors import JobTimeout
-from soniq.jobs import Claim
+from soniq.errors import JobTimeout, ReferenceGone
+from soniq.jobs import JSON, Claim, JobContext
 from soniq.task import JobOptions
 from soniq.task import Task as Job
 from soniq.transitions import Change
 from soniq_django.tasks import running
-from soniq_django.tasks.arguments import CallSignature, parted
+from soniq_django.tasks.arguments import CallSignature, plainer
 from soniq_django.tasks.compat import AnyResult, AnyTask, TaskContext, task_backends
 from soniq_django.tasks.options import job_options
 from soniq_django.tasks.policy import final
-from soniq_django.tasks.stored import KEY, stored_task
+from soniq_django.tasks.stored import kept_of, stored_task
 from soniq_django.tasks.task import own_options
 
 
@@ -44,6 +46,7 @@ class TaskJob(Job[..., Any]):
         self.task = task
         self._given_up: set[tuple[str, str, int]] = set()  # attempts whose code still runs; shared by copies
         self._claim: Claim | None = None
+        self._unfit: BaseException | None = None
         self._result: AnyResult | None = None
 
     def for_task(self, task: AnyTask) -> TaskJob:
@@ -53,18 +56,52 @@ class TaskJob(Job[..., Any]):
     def for_claim(self, claim: Claim) -> TaskJob:
         """See :class:`soniq.task.Task`."""
         twin = self._copy(_claim=claim)
-        twin.fn = twin._acall if self.is_async else twin._call
-        if claim.context is not None and KEY in claim.context:
-            twin.task = stored_task(self.task, claim.context[KEY], queue=claim.queue, priority=claim.priority)
+        twin.fn = twin._acall if self.is_async else twin._call  # noqa: SLF001  # a copy of ourselves
+        kept = kept_of(claim.context)
+        if kept is not None:
+            twin.task = stored_task(self.task, kept, queue=claim.queue, priority=claim.priority)
             twin.options = options_of(twin.task)
         return twin
 
-    def insist_on_result(self, error: BaseException) -> None:
-        """A task whose result cannot be stored has failed, and its work is not done again.
+    @property
+    def types(self) -> Types:  # type: ignore[override]  # cached for all copies of the job
+        """See :class:`soniq.task.Task`."""
+        return _types_of(self.task.func)
 
-        :raises TypeError: always
+    def call_arguments(
+        self, stored: object, context: Callable[[], JobContext], loaded: Loaded | None = None
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """See :class:`soniq.task.Task`. What is wrong with them is the failure of the call."""
+        try:
+            return super().call_arguments(stored, context, loaded)
+        except BaseException as error:
+            if self._claim is None or (
+                isinstance(error, ReferenceGone) and self.options.missing == "discard"
+            ):
+                raise
+            self._unfit = final(error)
+            return (), {}
+
+    def instead_of(self, value: Any, error: BaseException) -> Any:
+        """Django's Tasks take more for JSON than what is stored as it is.
+
+        :raises TypeError: the value is no JSON, so the task has failed; its work is not done again
         """
-        raise final(TypeError(f"Unsupported type: it is not JSON serializable: {error}")) from None
+        try:
+            other = plainer(value)
+            encode_values(other, limit=get_default_app().settings.max_result_bytes, types=self.types)
+        except Exception:  # noqa: BLE001  # a value's own methods may raise anything
+            other = None
+        if other is None:
+            raise final(TypeError(f"Unsupported type: it is not JSON serializable: {error}")) from None
+        return other
+
+    def returned(self, stored: JSON) -> Any:
+        """What the task returned, of its stored form; that form itself if it cannot be read any more."""
+        try:
+            return decode_values(stored, types=self.types, missing="none", path="result")
+        except Exception:  # noqa: BLE001  # classes that are gone, a database that is away
+            return stored
 
     def ended(self, claim: Claim, change: Change, error: BaseException | None) -> None:
         """Send ``task_finished`` if this was the end. See :class:`soniq.task.Task`."""
@@ -81,7 +118,7 @@ class TaskJob(Job[..., Any]):
         running.send_finished(result, error)
 
     def _decoded(self, change: Change) -> Any:
-        return None if change.result_json is None else decode(change.result_json)
+        return None if change.result_json is None else self.returned(decode(change.result_json))
 
     def _call(self, *args: Any, **kwargs: Any) -> Any:
         return self.task.func(*self._begin(args), **kwargs)
@@ -95,12 +132,19 @@ class TaskJob(Job[..., Any]):
         assert self._claim is not None  # noqa: S101  # only copies for a claim are called
         self._result = result = running.started(self.task, self._claim)
         running.send_started(result)
+        if self._unfit is not None:
+            raise self._unfit
         return (TaskContext(task_result=result), *args) if self.task.takes_context else args
 
     def _copy(self, **changes: Any) -> Self:
         twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__, **changes)
         return twin
+
+
+@lru_cache(maxsize=1024)
+def _types_of(func: Callable[..., Any]) -> Types:
+    return Types.of(func)
 
 
 def job_of(task: AnyTask) -> TaskJob:

@@ -1,4 +1,4 @@
-"""The options that our tasks have besides those of Django's: in ``@task``, ``using()`` and the backend's OPTIONS."""
+"""The options that our tasks have besides Django's: in ``@task``, ``using()`` and the backend's OPTIONS."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import fields
 from functools import lru_cache
 from typing import Any, TypedDict, cast
 
+from soniq.codec import Missing
 from soniq.errors import ConfigurationError, InvalidJob
 from soniq.settings import check_known
 from soniq.task import JobKeywords, JobOptions
@@ -25,6 +26,7 @@ class UsingOptions(TypedDict, total=False):
     unique: bool  # one live job per arguments
     dedup_key: str  # at most one live job of this task may hold it
     result_ttl: float  # seconds
+    missing: Missing  # when an object that an argument refers to is gone: "fail", "discard" or "none"
 
 
 USING = tuple(UsingOptions.__annotations__)
@@ -48,7 +50,9 @@ def check_options(options: object) -> None:
         raise ConfigurationError(str(error)) from None
 
 
-def job_options(own: Mapping[str, Any], defaults: Mapping[str, Any], *, queue: str, priority: int) -> TaskOptions:
+def job_options(
+    own: Mapping[str, Any], defaults: Mapping[str, Any], *, queue: str, priority: int
+) -> TaskOptions:
     """The options of the job that a task stands for.
 
     :param own: the task's; what is None in them is taken from ``defaults``

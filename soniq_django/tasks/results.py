@@ -8,14 +8,14 @@ from typing import Any
 from soniq import get_default_app
 from soniq.app import Soniq
 from soniq.ids import canonical
-from soniq.jobs import JSON, JobStatus
+from soniq.jobs import JobStatus
 from soniq.records import DeadLetter, DeadLetterFilter, Job
 from soniq_django.tasks.arguments import parted
 from soniq_django.tasks.compat import AnyResult, AnyTask, TaskError, TaskResult, TaskResultStatus
 from soniq_django.tasks.errors import JobCancelled
 from soniq_django.tasks.facts import UNKNOWN_WORKER, enqueued_at, task_error, task_errors, workers_of
 from soniq_django.tasks.job import TaskJob
-from soniq_django.tasks.stored import KEY, missing_task, stored_task
+from soniq_django.tasks.stored import kept_of, missing_task, stored_task
 from soniq_django.times import stored_time
 
 STATUS = {
@@ -38,15 +38,26 @@ def find_result(result_id: str, app: Soniq | None = None) -> AnyResult | None:
         record = next(iter(app.backend.list_dead_letters(DeadLetterFilter(ids=[job_id], limit=1))), None)
     if record is None:
         return None
-    task = _task_of(record, app)
-    return None if task is None else result_of(record, task)
+    kept = kept_of(record.context)
+    app.registry.learn([record.job_name])
+    job = app.registry.find(record.job_name)
+    known = job if isinstance(job, TaskJob) else None
+    if known is None and kept is None:
+        return None
+    declared: AnyTask = missing_task(record.job_name) if known is None else known.task
+    task = stored_task(declared, kept, queue=record.queue, priority=record.priority)
+    result = result_of(record, task)
+    if isinstance(record, Job) and record.status is JobStatus.DONE:
+        value = record.result if known is None else known.returned(record.result)
+        object.__setattr__(result, "_return_value", value)
+    return result
 
 
 def result_of(record: Job | DeadLetter, task: AnyTask) -> AnyResult:
-    """What the tables say of a task's job."""
+    """What the tables say of a task's job, its return value apart."""
     args, kwargs = parted(record.args)
     made = record.original_created_at if isinstance(record, DeadLetter) else record.created_at
-    result: AnyResult = TaskResult(
+    return TaskResult(
         task=task,
         id=record.id,
         status=TaskResultStatus.FAILED if isinstance(record, DeadLetter) else STATUS[record.status],
@@ -58,9 +69,6 @@ def result_of(record: Job | DeadLetter, task: AnyTask) -> AnyResult:
         errors=_errors(record),
         worker_ids=_workers(record),
     )
-    if isinstance(record, Job) and record.status is JobStatus.DONE:
-        object.__setattr__(result, "_return_value", record.result)
-    return result
 
 
 def _errors(record: Job | DeadLetter) -> list[TaskError]:
@@ -95,20 +103,6 @@ def _times(record: Job | DeadLetter) -> dict[str, datetime | None]:
         finished = record.finished_at
     times = {"started_at": first or last, "last_attempted_at": last, "finished_at": finished}
     return {name: None if value is None else stored_time(value) for name, value in times.items()}
-
-
-def _task_of(record: Job | DeadLetter, app: Soniq) -> AnyTask | None:
-    """The task that was enqueued; None: the job is that of no task."""
-    kept: JSON = (record.context or {}).get(KEY)
-    app.registry.learn([record.job_name])
-    job = app.registry.find(record.job_name)
-    if isinstance(job, TaskJob):
-        declared: AnyTask = job.task
-    elif kept is not None:
-        declared = missing_task(record.job_name)
-    else:
-        return None
-    return stored_task(declared, kept, queue=record.queue, priority=record.priority)
 
 
 def _path(kind: type[Any]) -> str:

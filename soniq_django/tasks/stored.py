@@ -42,6 +42,11 @@ def to_store(task: AnyTask, declared: AnyTask) -> dict[str, JSON]:
     return kept
 
 
+def kept_of(context: object) -> JSON:
+    """What was kept of a task in a job's context; None: the job is none of a task."""
+    return context.get(KEY) if isinstance(context, dict) else None
+
+
 def stored_task(declared: AnyTask, kept: JSON, *, queue: str, priority: int) -> AnyTask:
     """The task as it was enqueued, of ``declared`` and what :func:`to_store` kept.
 

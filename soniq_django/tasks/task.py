@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 
 from django.utils.module_loading import import_string
 
+from soniq.codec import Missing
 from soniq_django.tasks.compat import AnyTask, Task
 from soniq_django.tasks.options import DECLARED, USING, UsingOptions
 
@@ -28,7 +29,7 @@ else:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoniqTask(_Task[P, R]):
-    """What ``@task`` makes with our backends. What is None is taken from the backend's OPTIONS, then settings.
+    """What ``@task`` makes with our backends. What is None is taken from the backend's OPTIONS, or settings.
 
     See :class:`soniq.task.JobKeywords` for the meaning of the options.
     """
@@ -43,6 +44,7 @@ class SoniqTask(_Task[P, R]):
     timeout: float | None = None
     unique: bool | None = None
     result_ttl: float | None = None
+    missing: Missing | None = None
     dedup_key: str | None = None
 
     def __post_init__(self) -> None:

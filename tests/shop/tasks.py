@@ -62,7 +62,13 @@ def about_me(context, fail_first=False):
     if fail_first and context.attempt == 1:
         raise ValueError("first")
     result = context.task_result
-    return [result.id, context.attempt, result.status, result.worker_ids, [e.traceback for e in result.errors]]
+    return [
+        result.id,
+        context.attempt,
+        result.status,
+        result.worker_ids,
+        [e.traceback for e in result.errors],
+    ]
 
 
 @task(takes_context=True)

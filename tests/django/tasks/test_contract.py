@@ -229,7 +229,9 @@ def test_tasks_start_by_priority_the_highest_first(work: Callable[..., bool], ap
 
 
 def test_priorities_are_those_of_soniq_turned_round(app: Soniq) -> None:
-    stored = [app.backend.get_job(tasks.total.using(priority=p).enqueue(1).id).priority for p in (100, 0, -100)]
+    stored = [
+        app.backend.get_job(tasks.total.using(priority=p).enqueue(1).id).priority for p in (100, 0, -100)
+    ]
 
     assert stored == [0, 100, 200]
 
