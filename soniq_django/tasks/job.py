@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Self
 
@@ -13,7 +14,7 @@ from soniq import get_default_app
 from soniq.arguments import decode
 from soniq.codec import Loaded, Types, decode_values, encode_values
 from soniq.default import shared
-from soniq.errors import JobTimeout, ReferenceGone
+from soniq.errors import InvalidJob, JobTimeout, ReferenceGone
 from soniq.jobs import JSON, Claim, JobContext
 from soniq.task import JobOptions
 from soniq.task import Task as Job
@@ -60,7 +61,8 @@ class TaskJob(Job[..., Any]):
         kept = kept_of(claim.context)
         if kept is not None:
             twin.task = stored_task(self.task, kept, queue=claim.queue, priority=claim.priority)
-            twin.options = options_of(twin.task)
+            with suppress(InvalidJob, TypeError):  # a row that was edited is run as the task was declared
+                twin.options = options_of(twin.task)
         return twin
 
     @property

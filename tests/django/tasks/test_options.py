@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -210,6 +210,9 @@ def test_a_late_return_of_a_task_that_was_given_up_is_not_told(work: Callable[..
     with heard(task_finished) as said:
         tasks.overrun.enqueue()
         work()
-        time.sleep(0.5)  # noqa: ASYNC251  # until the thread that was given up is through
+        assert any(thread.name.startswith("soniq-slot") for thread in threading.enumerate())
+        for thread in threading.enumerate():
+            if thread.name.startswith("soniq-slot"):
+                thread.join(10)
 
     assert [status for _, _, status in said] == ["FAILED"]
