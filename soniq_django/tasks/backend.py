@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID
 
 from soniq import get_default_app
@@ -14,7 +14,7 @@ from soniq_django.tasks.arguments import parted
 from soniq_django.tasks.base import SoniqTaskBackend
 from soniq_django.tasks.compat import (
     AnyResult,
-    AnyTask,
+    Task,
     TaskResult,
     TaskResultDoesNotExist,
     TaskResultStatus,
@@ -24,6 +24,9 @@ from soniq_django.tasks.facts import enqueued_at
 from soniq_django.tasks.results import find_result
 from soniq_django.tasks.stored import KEY, to_store
 from soniq_django.tasks.task import own_options
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class SoniqBackend(SoniqTaskBackend):
@@ -36,7 +39,7 @@ class SoniqBackend(SoniqTaskBackend):
     supports_defer = True
     supports_get_result = True
 
-    def enqueue(self, task: AnyTask, args: Any, kwargs: Mapping[str, Any]) -> AnyResult:
+    def enqueue(self, task: Task[P, R], args: Any, kwargs: Mapping[str, Any]) -> TaskResult[P, R]:
         """Store a call of the task, in the transaction that the caller has open; return its result to be.
 
         With ``unique`` or ``dedup_key``, while another job excludes it, nothing is stored, and the result is
@@ -60,7 +63,7 @@ class SoniqBackend(SoniqTaskBackend):
         if job_id != wanted:
             holder = find_result(job_id)
             if holder is not None:
-                return holder
+                return cast("TaskResult[P, R]", holder)
         result = self._ready_result(task, job_id, stored)
         task_enqueued.send_robust(sender=type(self), task_result=result)
         return result
@@ -77,7 +80,7 @@ class SoniqBackend(SoniqTaskBackend):
             raise TaskResultDoesNotExist(result_id)
         return found
 
-    def _ready_result(self, task: AnyTask, job_id: str, stored: Mapping[str, Any]) -> AnyResult:
+    def _ready_result(self, task: Task[P, R], job_id: str, stored: Mapping[str, Any]) -> TaskResult[P, R]:
         args, kwargs = parted(stored)
         return TaskResult(
             task=task,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from traceback import format_exception
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from django.utils import timezone
 
@@ -17,7 +17,7 @@ from soniq_django.tasks.arguments import parted
 from soniq_django.tasks.base import SoniqTaskBackend
 from soniq_django.tasks.compat import (
     AnyResult,
-    AnyTask,
+    Task,
     TaskContext,
     TaskResult,
     TaskResultStatus,
@@ -27,6 +27,9 @@ from soniq_django.tasks.compat import (
 )
 from soniq_django.tasks.facts import task_error
 from soniq_django.tasks.job import TaskJob
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class ImmediateBackend(SoniqTaskBackend):
@@ -40,7 +43,7 @@ class ImmediateBackend(SoniqTaskBackend):
         super().__init__(alias, params)
         self.worker_id = uuid7_text()
 
-    def enqueue(self, task: AnyTask, args: Any, kwargs: Mapping[str, Any]) -> AnyResult:
+    def enqueue(self, task: Task[P, R], args: Any, kwargs: Mapping[str, Any]) -> TaskResult[P, R]:
         """Run a call of the task; its result says whether it succeeded.
 
         :raises InvalidTask: the task cannot run
@@ -50,7 +53,7 @@ class ImmediateBackend(SoniqTaskBackend):
         job = self.job_for(task)
         _, stored = self.call(job, args, kwargs)
         args, kwargs = parted(stored)
-        result: AnyResult = TaskResult(
+        result: TaskResult[P, R] = TaskResult(
             task=task,
             id=uuid7_text(),
             status=TaskResultStatus.READY,

@@ -66,7 +66,7 @@ class TaskJob(Job[..., Any]):
         return twin
 
     @property
-    def types(self) -> Types:  # type: ignore[override]  # cached for all copies of the job
+    def types(self) -> Types:
         """See :class:`soniq.task.Task`."""
         return _types_of(self.task.func)
 

@@ -68,7 +68,12 @@ class SoniqTask(_Task[P, R]):
         :param run_after: not before; aware where USE_TZ is on
         :raises InvalidTask: an option is impossible
         """
-        core = {"priority": priority, "queue_name": queue_name, "run_after": run_after, "backend": backend}
+        core: dict[str, Any] = {
+            "priority": priority,
+            "queue_name": queue_name,
+            "run_after": run_after,
+            "backend": backend,
+        }
         unknown = sorted(set(options) - set(USING))
         if unknown:
             hint = "only @task takes it" if unknown[0] in DECLARED else f"known: {', '.join([*core, *USING])}"

@@ -213,20 +213,27 @@ def test_a_purged_result_does_not_exist_any_more(app: Soniq, work: Callable[...,
 
 def test_the_native_api_needs_no_tasks_api() -> None:
     """On Django 5.2 without the backport everything works but the backend, which says what to install."""
-    program = (
-        "import sys\n"
-        "import importlib.util\n"
-        "find = importlib.util.find_spec\n"
-        "importlib.util.find_spec = lambda name, *a: None if name in ('django.tasks', 'django_tasks') else find(name, *a)\n"
-        "from django.conf import settings\n"
-        "import django\n"
-        "settings.configure(INSTALLED_APPS=['soniq_django'], DATABASES={}, TASKS={'default': {'BACKEND': 'soniq_django.tasks.SoniqBackend'}})\n"
-        "django.setup()\n"
-        "try:\n"
-        "    import soniq_django.tasks\n"
-        "except Exception as error:\n"
-        "    print(type(error).__name__, error)\n"
-    )
+    program = """
+import importlib.util
+
+find = importlib.util.find_spec
+hidden = ("django.tasks", "django_tasks")
+importlib.util.find_spec = lambda name, *more: None if name in hidden else find(name, *more)
+
+import django
+from django.conf import settings
+
+settings.configure(
+    INSTALLED_APPS=["soniq_django"],
+    DATABASES={},
+    TASKS={"default": {"BACKEND": "soniq_django.tasks.SoniqBackend"}},
+)
+django.setup()
+try:
+    import soniq_django.tasks
+except Exception as error:
+    print(type(error).__name__, error)
+"""
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,

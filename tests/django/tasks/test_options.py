@@ -126,7 +126,7 @@ def test_impossible_options_are_refused_at_once(options: dict[str, Any], message
 
 
 def test_using_says_which_option_it_does_not_take() -> None:
-    with pytest.raises(TypeError, match="no option 'max_retires'; known: .*max_retries"):
+    with pytest.raises(TypeError, match=r"no option 'max_retires'; known: .*max_retries"):
         tasks.total.using(max_retires=3)
     with pytest.raises(TypeError, match="no option 'retry_on'; only @task takes it"):
         tasks.total.using(retry_on=ValueError)
