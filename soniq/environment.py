@@ -8,13 +8,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context, copy_context
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
+
+
+class JobThread(Protocol):
+    """The thread of a slot: it runs one call at a time, in order."""
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Run ``fn`` on the thread. Called on any thread."""
+        ...
+
+    def answer(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> asyncio.Future[T]:
+        """The same, called in the event loop, with a future of the loop."""
+        ...
 
 
 class Surroundings:
@@ -52,6 +64,6 @@ class Environment:
         """Entered on the thread, around the sync code of one job."""
         return nullcontext()
 
-    def around_async(self, thread: Executor) -> Surroundings:
+    def around_async(self, thread: JobThread) -> Surroundings:
         """What surrounds the async jobs of a slot; ``thread`` is the slot's."""
         return Surroundings()

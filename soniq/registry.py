@@ -39,7 +39,7 @@ class Registry:
         self._own_hooks = Hooks()
         self._resolver: Resolver | None = None
         self._unresolved: set[str] = set()
-        self.contexts = Contexts(None if parent is None else parent.contexts)
+        self.contexts: Contexts = Contexts(None if parent is None else parent.contexts)
 
     @overload
     def job(self, fn: Callable[P, R], /) -> Task[P, R]: ...

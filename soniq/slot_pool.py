@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 
 from soniq import transitions
+from soniq.answers import Answers
 from soniq.burst import Burst
 from soniq.execution import Execution, Outcome, Running
 from soniq.jobs import Claim
@@ -45,7 +46,8 @@ class SlotPool:
         self._record = deliver
         self._vacated = vacated
         self._may_start = may_start
-        self._free = [Slot(number, at_thread_exit) for number in range(concurrency, 0, -1)]
+        answers = Answers()
+        self._free = [Slot(number, at_thread_exit, answers) for number in range(concurrency, 0, -1)]
         self._ready: deque[Claim] = deque()  # claimed, not started; slot threads take from it, too
         self._running: dict[asyncio.Task[None], tuple[Claim | Burst, Slot]] = {}
         self._bursts: set[Burst] = set()

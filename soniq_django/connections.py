@@ -8,12 +8,13 @@ and the connection thrown away, so that the next job starts on a clean one.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from contextvars import Context, ContextVar
 from datetime import datetime
@@ -23,7 +24,7 @@ from asgiref.sync import ThreadSensitiveContext
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from soniq.environment import Environment, Surroundings
+from soniq.environment import Environment, JobThread, Surroundings
 from soniq_django.times import meant_by
 
 logger = logging.getLogger("soniq.worker")
@@ -45,7 +46,7 @@ class DjangoEnvironment(Environment):
         """See :class:`soniq.environment.Environment`."""
         return _AROUND_SYNC
 
-    def around_async(self, thread: Executor) -> Surroundings:
+    def around_async(self, thread: JobThread) -> Surroundings:
         """See :class:`soniq.environment.Environment`."""
         return OrmSurroundings(thread)
 
@@ -67,7 +68,7 @@ class OrmSurroundings(Surroundings):
     A job that makes no such call costs the thread nothing.
     """
 
-    def __init__(self, thread: Executor) -> None:
+    def __init__(self, thread: JobThread) -> None:
         super().__init__()
         self._thread = thread
         self._sensitive = ThreadSensitiveContext(executor=_Visitors(thread))
@@ -118,17 +119,19 @@ _visit: ContextVar[Visit] = ContextVar("soniq_visit")
 class _Visitors(Executor):
     """Hands calls on to a slot's thread, for the job that makes them."""
 
-    def __init__(self, thread: Executor) -> None:
+    def __init__(self, thread: JobThread) -> None:
         self._thread = thread
 
-    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+    def submit(  # type: ignore[override]  # loops take a future of their own as it is (asyncio.wrap_future)
+        self, fn: Callable[..., T], /, *args: Any, **kwargs: Any
+    ) -> asyncio.Future[T]:
         visit = _visit.get()
         if visit.over:
             raise RuntimeError(
                 "the job that started this task has ended, and its database connection went to the next "
                 "job; await all tasks before the job returns"
             )
-        return self._thread.submit(visit.call, fn, *args, **kwargs)
+        return self._thread.answer(visit.call, fn, *args, **kwargs)
 
 
 def _at_once(call: Callable[..., Coroutine[Any, Any, object]], *args: object) -> None:

@@ -23,16 +23,20 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import psycopg
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from soniq_django.silence import limit_silence
+
 CHANNEL = "soniq_jobs"
 PROBE_EVERY = 30.0  # seconds
 PROBE_TIMEOUT = 5.0
+SENDING = 0.25  # seconds after which a thread that sends hints is no longer relied upon
+SENT_FOR_OTHERS = 10  # statements that a thread sends in a row; by then others have come who will
 LOOK_BACK = 50  # callbacks of a transaction to look through for a hint; beyond, there is a second one
 CLOSING = 1.0  # seconds that closing waits for the thread
 FIRST_BACKOFF = 0.5
@@ -51,13 +55,64 @@ class Hint:
     def __call__(self) -> None:
         """Send the hint; an error here must not reach a caller whose job is stored."""
         try:
-            with connections[self._alias].cursor() as cursor:
-                cursor.execute(
-                    "SELECT pg_notify(%s, queue) FROM unnest(%s::text[]) AS hinted (queue)",
-                    [CHANNEL, sorted(self.queues)],
-                )
+            _senders.setdefault(self._alias, HintSender(self._alias)).send(self.queues)
         except Exception:
             logger.warning("a wake-up was not sent; the workers' poll finds the job", exc_info=True)
+
+
+class HintSender:
+    """Sends the hints of all threads of this process, for one database.
+
+    One thread sends at a time. Whoever comes meanwhile leaves its queues to it and goes on: sessions that
+    commit together, because the server flushed them together, then share a statement. A hint must follow
+    the commit that it tells of, so those queues go out with a further statement.
+    """
+
+    def __init__(self, alias: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._alias = alias
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._left: set[str] = set()  # queues that others left to the thread that sends
+        self._since: float | None = None  # when that thread began; None = there is none
+
+    def send(self, queues: Collection[str]) -> None:
+        """Tell the workers about ``queues``, or leave it to the thread that is sending."""
+        with self._lock:
+            self._left.update(queues)
+            # One that hangs, or was in the process that forked this one, is not waited for.
+            if self._since is not None and self._clock() - self._since < SENDING:
+                return
+            self._since = mine = self._clock()
+        try:
+            for _ in range(SENT_FOR_OTHERS):
+                if not (left := self._taken(mine)):
+                    return
+                self._notify(left)
+        finally:
+            self._leave(mine)
+
+    def _taken(self, mine: float) -> set[str]:
+        """What waits to be sent. With nothing left, nobody relies on this thread from now on."""
+        with self._lock:
+            left, self._left = self._left, set()
+            if not left and self._since == mine:
+                self._since = None
+        return left
+
+    def _leave(self, mine: float) -> None:
+        with self._lock:
+            if self._since == mine:
+                self._since = None
+
+    def _notify(self, queues: Collection[str]) -> None:
+        with connections[self._alias].cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_notify(%s, queue) FROM unnest(%s::text[]) AS hinted (queue)",
+                [CHANNEL, sorted(queues)],
+            )
+
+
+_senders: dict[str, HintSender] = {}
 
 
 def hint_after_commit(alias: str, queue: str) -> None:
@@ -179,13 +234,11 @@ class Listener:
 
 
 def _listening_parameters(alias: str) -> dict[str, Any]:
-    """How to connect: as Django does, without what is for Django's own cursors; with keepalives."""
+    """How to connect: as Django does, without what is for Django's own cursors; noticing a silent end."""
     parameters = connections[alias].get_connection_params()
     for key in ("cursor_factory", "context", "prepare_threshold", "autocommit"):
         parameters.pop(key, None)
-    parameters.setdefault("keepalives_idle", 10)
-    parameters.setdefault("keepalives_interval", 5)
-    parameters.setdefault("keepalives_count", 3)
+    limit_silence(parameters)
     parameters.setdefault("application_name", "soniq listener")
     return parameters
 

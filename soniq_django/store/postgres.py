@@ -7,9 +7,10 @@ What the SQL knows that the ORM cannot say:
   (priority, scheduled_at) would walk over all delayed jobs of a priority to reach the next one.
 - **It remembers where it was.** While an old transaction is open somewhere (a backup, a report), index
   entries of claimed jobs cannot be removed, and a claim from the start walks over all of them. So a
-  worker's next claim starts behind the last row it took. What sorts before that mark (a higher priority,
-  an earlier time) is found by a claim from the front, at least every ``FRONT_EVERY`` seconds and whenever
-  the mark leads to too few rows.
+  worker's next claim starts behind the last row it took. Higher priorities are looked at every
+  ``ABOVE_EVERY`` seconds. What sorts before the mark within its priority (an enqueue that took long to
+  commit, an earlier time) is found by a claim from the front: whenever the mark leads to too few rows,
+  and ever more rarely, from ``FRONT_EVERY`` to ``FRONT_AT_LEAST_EVERY`` seconds, while none is found.
 - **Outcomes of one kind share one UPDATE.** ``= ANY(array)`` stays cheap per row as batches grow, where a
   join with ``unnest`` does not.
 - **Recording and claiming are one transaction, sent as one pipeline**: one round trip and one flush.
@@ -22,7 +23,7 @@ import logging
 import time
 from collections.abc import Collection, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 from typing import Any, cast
@@ -43,7 +44,9 @@ logger = logging.getLogger("soniq.enqueue")
 
 WORTH_COPYING = 20  # jobs
 MARKS = 100  # workers that one process may have had, before it forgets their marks
-FRONT_EVERY = 0.05  # seconds; bounds how long a job that sorts before the mark can wait
+ABOVE_EVERY = 0.05  # seconds; bounds how long a job of a higher priority than the mark's can be overlooked
+FRONT_EVERY = 0.05  # seconds; the same for one that sorts before the mark within its priority ...
+FRONT_AT_LEAST_EVERY = 1.0  # ... when such jobs have been rare
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,19 @@ class _Mark:
     priority: int
     scheduled_at: datetime
     id: str
+    above_at: float  # when a claim last looked at the higher priorities; monotonic seconds
     front_at: float  # when a claim last started from the front; monotonic seconds
+    front_every: float = FRONT_EVERY  # seconds until the next one does
+
+    def moved_to(self, claim: Claim) -> _Mark:
+        """The mark after a claim that ended there."""
+        return replace(self, priority=claim.priority, scheduled_at=claim.scheduled_at, id=claim.job_id)
+
+    def patience_after(self, claims: list[Claim]) -> float:
+        """How long to wait after a look to the front that found these."""
+        if claims and _in_order(claims[0]) < (self.priority, self.scheduled_at, self.id):
+            return FRONT_EVERY
+        return min(self.front_every * 2, FRONT_AT_LEAST_EVERY)
 
 
 class PostgresStatements(OrmStatements):
@@ -211,19 +226,27 @@ class PostgresStatements(OrmStatements):
         now = time.monotonic()
         mark = self._marks.get(asked.worker_id)
         claims: list[Claim] = []
-        if mark is not None and now - mark.front_at < FRONT_EVERY:
-            claims = self._take(session, asked.after(mark), asked)
-        if len(claims) < asked.limit:
-            claims += self._take(session, asked.front(mark, asked.limit - len(claims)), asked)
-            front_at = now
-        elif mark is not None:
-            front_at = mark.front_at
-        if claims and asked.may_mark:
+        if mark is not None and now - mark.front_at < mark.front_every:
+            if now - mark.above_at >= ABOVE_EVERY:
+                claims = self._take(session, asked.above(mark), asked)
+                mark = replace(mark, above_at=now)
+            if len(claims) < asked.limit:
+                claims += self._take(session, asked.after(mark, asked.limit - len(claims)), asked)
+            if len(claims) == asked.limit:
+                self._remember(asked, mark.moved_to(claims[-1]))
+                return claims
+        found = self._take(session, asked.front(mark, asked.limit - len(claims)), asked)
+        claims += found
+        if claims:
+            last, patience = claims[-1], FRONT_EVERY if mark is None else mark.patience_after(found)
+            self._remember(asked, _Mark(last.priority, last.scheduled_at, last.job_id, now, now, patience))
+        return claims
+
+    def _remember(self, asked: _Asked, mark: _Mark) -> None:
+        if asked.may_mark:
             if len(self._marks) > MARKS:
                 self._marks.clear()
-            last = claims[-1]
-            self._marks[asked.worker_id] = _Mark(last.priority, last.scheduled_at, last.job_id, front_at)
-        return claims
+            self._marks[asked.worker_id] = mark
 
     def _take(
         self, session: psycopg.Connection[Any], statement: tuple[Any, dict[str, Any]], asked: _Asked
@@ -261,11 +284,17 @@ class _Asked:
         known = -1 if mark is None or not self.may_mark else mark.priority
         return sql.TAKE.format(due=due), {**self._parameters, "known": known, "limit": limit}
 
-    def after(self, mark: _Mark) -> tuple[Any, dict[str, Any]]:
+    def above(self, mark: _Mark) -> tuple[Any, dict[str, Any]]:
+        """The statement that claims of the priorities before the mark's."""
+        due = self._filtered(sql.FRONT, levels=sql.LEVELS_ABOVE)
+        return sql.TAKE.format(due=due), {**self._parameters, "known": mark.priority}
+
+    def after(self, mark: _Mark, limit: int) -> tuple[Any, dict[str, Any]]:
         """The statement that claims behind the mark."""
         return sql.TAKE.format(due=self._filtered(sql.AFTER)), {
             **self._parameters,
             "known": mark.priority,
+            "limit": limit,
             "scheduled_at": mark.scheduled_at,
             "id": mark.id,
         }
@@ -274,15 +303,16 @@ class _Asked:
         """The statement that says how long the first job waits."""
         return self._filtered(sql.NEXT_DUE), {**self._parameters, "known": -1}
 
-    def _filtered(self, statement: str) -> str:
+    def _filtered(self, statement: str, *, levels: str | None = None) -> str:
         queue = "AND queue = %(queue)s" if self.queues is not None and self.may_mark else ""
         filters = queue if self.may_mark else "AND queue = level.queue"
         if self.names is not None:
             filters += " AND job_name = ANY(%(names)s)"
         if self.skip_own:
             filters += " AND worker_id IS DISTINCT FROM %(worker)s"
-        levels = (sql.LEVELS if self.may_mark else sql.LEVELS_OF_QUEUES).format(queue=queue)
-        return statement.format(levels=levels, filters=filters)
+        if levels is None:
+            levels = sql.LEVELS if self.may_mark else sql.LEVELS_OF_QUEUES
+        return statement.format(levels=levels.format(queue=queue), filters=filters)
 
     @property
     def _parameters(self) -> dict[str, Any]:

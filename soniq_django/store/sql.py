@@ -90,6 +90,20 @@ LEVELS = """
     )
 """
 
+# Those before the priority of the mark.
+LEVELS_ABOVE = """
+    WITH RECURSIVE level (priority) AS (
+        SELECT (SELECT priority FROM soniq_jobs
+                WHERE status = 'queued' AND priority < %(known)s {queue}
+                ORDER BY priority LIMIT 1)
+        UNION ALL
+        SELECT (SELECT priority FROM soniq_jobs
+                WHERE status = 'queued' AND priority > level.priority AND priority < %(known)s {queue}
+                ORDER BY priority LIMIT 1)
+        FROM level WHERE level.priority IS NOT NULL
+    )
+"""
+
 # The same for several queues: the priorities of each.
 LEVELS_OF_QUEUES = """
     WITH RECURSIVE level (queue, priority) AS (

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -22,8 +24,8 @@ from soniq.transitions import succeed
 from soniq_django.backend import DjangoBackend
 from soniq_django.connections import DjangoEnvironment
 from soniq_django.models import Job
-from soniq_django.store import sql
-from soniq_django.store.postgres import FRONT_EVERY, _Asked, _Mark
+from soniq_django.store import postgres, sql
+from soniq_django.store.postgres import ABOVE_EVERY, FRONT_EVERY, _Asked, _Mark
 from tests.support.vendors import POSTGRES
 
 pytestmark = [
@@ -63,12 +65,12 @@ def plan(alias: str, statement: str, parameters: dict[str, Any]) -> list[dict[st
 
 @pytest.mark.parametrize("analyzed", [False, True], ids=["no statistics", "statistics"])
 @pytest.mark.parametrize("queues", [None, ("default",), ("default", "emails")], ids=str)
-@pytest.mark.parametrize("kind", ["front", "after"])
+@pytest.mark.parametrize("kind", ["front", "above", "after"])
 def test_a_claim_walks_the_claim_index_and_sorts_nothing_but_its_answer(
     alias: str, kind: str, queues: tuple[str, ...] | None, analyzed: bool
 ) -> None:
     """No scan of the table, whatever finished, delayed and waiting rows are in it."""
-    if kind == "after" and queues is not None and len(queues) > 1:
+    if kind != "front" and queues is not None and len(queues) > 1:
         pytest.skip("several queues are always claimed from the front")
     backend = DjangoBackend(alias, notify=False)
     backend.enqueue(new_jobs(3000))
@@ -80,8 +82,13 @@ def test_a_claim_walks_the_claim_index_and_sorts_nothing_but_its_answer(
             cursor.execute("ANALYZE soniq_jobs")
     asked = _Asked(str(uuid7()), 100, queues, ("work", "other"), skip_own=False)
     last = Job.objects.using(alias).filter(status="queued").order_by("id")[10]
-    mark = _Mark(100, last.scheduled_at, str(last.pk), time.monotonic())
-    statement = asked.front(mark, 100) if kind == "front" else asked.after(mark)
+    mark = _Mark(100, last.scheduled_at, str(last.pk), time.monotonic(), time.monotonic())
+    statements = {
+        "front": lambda: asked.front(mark, 100),
+        "above": lambda: asked.above(mark),
+        "after": lambda: asked.after(mark, 100),
+    }
+    statement = statements[kind]()
 
     nodes = plan(alias, *statement)
 
@@ -106,7 +113,39 @@ def test_a_claim_goes_on_behind_its_mark_and_looks_to_the_front_in_time(alias: s
         behind += len(taken)
 
     assert behind < 1000
-    assert FRONT_EVERY < 0.1
+    assert ABOVE_EVERY < 0.1
+
+
+def test_a_job_that_sorts_before_the_mark_in_its_priority_is_found_long_before_the_end(
+    alias: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An enqueue may take long to commit; then its time is earlier than that of jobs already claimed."""
+    monkeypatch.setattr(postgres, "FRONT_AT_LEAST_EVERY", 0.1)
+    backend = DjangoBackend(alias, notify=False)
+    mine = worker(backend)
+    backend.enqueue(new_jobs(4000))
+    backend.claim(worker_id=mine, limit=1)
+    [late] = backend.enqueue(new_jobs(1, scheduled_at=datetime.now(UTC) - timedelta(hours=1)))
+
+    behind = 0
+    while late not in (taken := [claim.job_id for claim in backend.claim(worker_id=mine, limit=1)]):
+        behind += len(taken)
+
+    assert behind < 3000
+
+
+def test_looks_to_the_front_get_rare_until_one_finds_a_job_before_the_mark(alias: str) -> None:
+    backend = DjangoBackend(alias, notify=False)
+    backend.enqueue(new_jobs(3))
+    first, second, third = backend.claim(worker_id=worker(backend), limit=3)
+    mark = _Mark(100, second.scheduled_at, second.job_id, 0.0, 0.0)
+    waits = []
+    for _ in range(6):
+        mark = replace(mark, front_every=mark.patience_after([third]))
+        waits.append(mark.front_every)
+
+    assert waits == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+    assert mark.patience_after([first, third]) == FRONT_EVERY
 
 
 def test_a_claim_that_finds_too_few_behind_its_mark_looks_to_the_front(alias: str) -> None:

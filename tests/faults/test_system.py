@@ -1,5 +1,6 @@
 """Faults that need more than processes. Each says what it misses where it cannot run."""
 
+import contextlib
 import re
 import subprocess
 import time
@@ -7,6 +8,7 @@ import time
 import pytest
 
 from soniq import BackendUnavailable
+from tests.faults.harness.namespace import namespace
 from tests.faults.harness.pooler import PORT, missing_reason, pooler
 from tests.faults.harness.waiting import until
 from tests.faults.work.jobs import awrite, write
@@ -92,6 +94,37 @@ def test_a_full_disk_reaches_the_caller_and_stops_no_worker(small_disk, postgres
     postgres.finish()
     assert len(first) == 50
     postgres.check_rows()
+
+
+@pytest.fixture
+def deafened(postgres):
+    """A namespace for a worker, from which it reaches the server through the proxy."""
+    with contextlib.ExitStack() as stack:
+        try:
+            made = stack.enter_context(namespace())
+        except OSError as error:
+            pytest.skip(f"cannot make a network namespace: {error}")
+        postgres.proxy_address = made.host
+        yield made
+
+
+def test_a_connection_that_falls_silent_is_given_up_within_ten_seconds(deafened, postgres):
+    """No reset, no error: packets to the worker vanish. Listener and heart notice, and the worker returns."""
+    worker = postgres.start(database=postgres.proxied, within=deafened.enter)
+    postgres.enqueue(write)
+    postgres.wait_ended()
+    begun = time.monotonic()
+    deafened.silence()
+    worker.unable = True
+    worker.wait_for_log("heartbeat of worker .* failed", timeout=15)
+    worker.wait_for_log("listening again in", timeout=15)
+    noticed = time.monotonic() - begun
+    assert noticed < 12  # ten, and what logs take to be written and read on a busy machine
+
+    deafened.heal()
+    postgres.enqueue(write)
+    postgres.wait_ended(40)
+    postgres.finish()
 
 
 def answers(cluster):

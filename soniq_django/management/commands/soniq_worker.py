@@ -21,6 +21,7 @@ from soniq.supervisor import SUPERVISED, Supervisor, stop_with_supervisor
 from soniq.worker import Worker
 from soniq_django.conf import current_app, read_settings
 from soniq_django.progress import Progress
+from soniq_django.silence import limit_silence_everywhere
 
 
 class Command(BaseCommand):
@@ -117,6 +118,7 @@ class Command(BaseCommand):
             elif talks:
                 self.stdout.write(banner(app, worker))
                 self.stdout.flush()
+            limit_silence_everywhere()
             connections.close_all()  # from here on the worker's own threads talk to the database
             asyncio.run(self.run_worker(worker, progress, talks=talks))
 

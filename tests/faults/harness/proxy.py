@@ -16,13 +16,14 @@ RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time to linger: close() sen
 
 
 class Proxy:
-    """Passes bytes from a port on 127.0.0.1 to the Unix socket in ``directory``, and back.
+    """Passes bytes from a port to the Unix socket in ``directory``, and back.
 
     ``delay``   seconds per direction and message
     ``port``    where it listens
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, address: str = "127.0.0.1") -> None:
+        self.address = address
         self.delay = 0.0
         self.port = 0
         self.answers_lost = 0  # how often lose_answer_to() struck
@@ -71,7 +72,7 @@ class Proxy:
     async def _listen(self) -> None:
         self._open = asyncio.Event()
         self._open.set()
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, self.address, 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _stop(self) -> None:

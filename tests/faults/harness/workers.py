@@ -31,12 +31,13 @@ class WorkerProcess:
         ledger: Path,
         arguments: tuple[str, ...] = (),
         environment: dict[str, str] | None = None,
+        within: tuple[str, ...] = (),
     ) -> None:
         self.log_path = log
         self.unable = False  # whether the scenario killed, froze or cut off this worker
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-W", "error", "-m", "django", "soniq_worker", *arguments],
+                [*within, sys.executable, "-W", "error", "-m", "django", "soniq_worker", *arguments],
                 env={
                     **os.environ,
                     "DJANGO_SETTINGS_MODULE": "tests.faults.settings",

@@ -58,6 +58,7 @@ class World:
         self.outages: list[tuple[float, float]] = []
         self.gone: set[str] = set()
         self._cluster = cluster
+        self.proxy_address = "127.0.0.1"
         self._proxy: Proxy | None = None
         self._files = 0
         self.use(database)
@@ -94,13 +95,13 @@ class World:
     def proxy(self) -> Proxy:
         """A proxy in front of the server; there is one once it was asked for."""
         if self._proxy is None:
-            self._proxy = Proxy(self.cluster.directory)
+            self._proxy = Proxy(self.cluster.directory, self.proxy_address)
         return self._proxy
 
     @property
     def proxied(self) -> dict[str, Any]:
         """How to connect through the proxy."""
-        return self.cluster.database(HOST="127.0.0.1", PORT=str(self.proxy.port))
+        return self.cluster.database(HOST=self.proxy.address, PORT=str(self.proxy.port))
 
     def path(self) -> Path:
         """A file that is not there yet."""
@@ -115,9 +116,13 @@ class World:
         database: dict[str, Any] | None = None,
         wait: bool = True,
         environment: dict[str, str] | None = None,
+        within: tuple[str, ...] = (),
         **soniq: Any,
     ) -> WorkerProcess:
-        """Start a worker and, unless told otherwise, wait until it is registered."""
+        """Start a worker and, unless told otherwise, wait until it is registered.
+
+        :param within: a command to start it with, such as one that enters a namespace
+        """
         worker = WorkerProcess(
             self.directory / f"worker{len(self.workers)}.log",
             database=database or self.database,
@@ -125,6 +130,7 @@ class World:
             ledger=self.ledger.path,
             arguments=arguments,
             environment=environment,
+            within=within,
         )
         self.workers.append(worker)
         if wait:
