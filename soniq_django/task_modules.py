@@ -31,6 +31,9 @@ def discover() -> None:
     if not _in_use():
         shared.resolve_with(None)
         return
+    from soniq_django.tasks.job import settings_changed  # noqa: PLC0415  # needs the Tasks API
+
+    settings_changed()
     shared.resolve_with(find_job)
     autodiscover_modules(MODULE)
 

@@ -61,8 +61,9 @@ class TaskJob(Job[..., Any]):
         kept = kept_of(claim.context)
         if kept is not None:
             twin.task = stored_task(self.task, kept, queue=claim.queue, priority=claim.priority)
-            with suppress(InvalidJob, TypeError):  # a row that was edited is run as the task was declared
-                twin.options = options_of(twin.task)
+            if twin.task.backend != self.task.backend or (isinstance(kept, dict) and "using" in kept):
+                with suppress(InvalidJob, TypeError):  # a row that was edited is run as the task was declared
+                    twin.options = options_of(twin.task)
         return twin
 
     @property
@@ -160,6 +161,15 @@ def job_of(task: AnyTask) -> TaskJob:
     job = TaskJob(task)
     shared.add(job)
     return job
+
+
+def settings_changed() -> None:
+    """The OPTIONS of backends may have changed; tests change settings."""
+    for name in shared:
+        job = shared.find(name)
+        if isinstance(job, TaskJob):
+            with suppress(InvalidJob):  # `check` says what is wrong with OPTIONS
+                job.options = options_of(job.task)
 
 
 def options_of(task: AnyTask) -> JobOptions:
