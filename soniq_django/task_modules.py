@@ -16,6 +16,7 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings
+from django.core import checks
 from django.utils.module_loading import autodiscover_modules, import_string
 
 from soniq.default import shared
@@ -58,6 +59,20 @@ def find_job(name: str) -> Any:
         logger.exception("the module of the task %r cannot be imported; its jobs wait", name)
         return None
     return known
+
+
+@checks.register
+def check_backport(**_kwargs: Any) -> list[checks.CheckMessage]:
+    """Before Django 6.0, the app that runs the checks of task backends, and logs what their signals say."""
+    if find_spec("django.tasks") is not None or apps.is_installed("django_tasks") or not _in_use():
+        return []
+    return [
+        checks.Warning(
+            "TASKS names a backend of soniq_django.tasks, but 'django_tasks' is not installed.",
+            hint="Add 'django_tasks' to INSTALLED_APPS: it checks TASKS, and logs tasks that fail.",
+            id="soniq.tasks.W001",
+        )
+    ]
 
 
 def _is_ours(module: str) -> bool:

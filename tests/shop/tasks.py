@@ -3,6 +3,8 @@
 import sys
 import time
 
+from django.utils import translation
+
 from tests.shop.models import Note
 from tests.support.task_api import task
 
@@ -102,3 +104,13 @@ nameless = task(lambda: None)
 @task(backend="slow", queue_name="anything")
 def slow():
     return "slow"
+
+
+@task
+def language():
+    return translation.get_language()
+
+
+@task
+async def alanguage():
+    return translation.get_language()

@@ -19,7 +19,13 @@ from soniq.testing import wait_until
 from soniq_django.task_modules import find_job
 from soniq_django.tasks.job import TaskJob
 from tests.shop import tasks
-from tests.support.task_api import TaskResultDoesNotExist, default_task_backend, task_backends
+from tests.support.task_api import (
+    Task,
+    TaskResultDoesNotExist,
+    default_task_backend,
+    task,
+    task_backends,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -244,3 +250,56 @@ except Exception as error:
 
     assert done.returncode == 0, done.stderr
     assert "pip install 'soniq-django[tasks]'" in done.stdout
+
+
+def test_tasks_may_be_declared_before_apps_are_loaded() -> None:
+    """As by a models module that imports tasks; the backend is made then, and must not need models."""
+    program = """
+import django
+from django.conf import settings
+
+settings.configure(
+    INSTALLED_APPS=["soniq_django"],
+    DATABASES={},
+    TASKS={"default": {"BACKEND": "soniq_django.tasks.SoniqBackend"}},
+)
+from tests.support.task_api import task
+
+@task(max_retries=2)
+def early():
+    pass
+
+django.setup()
+from soniq.default import shared
+print(shared.get("__main__.early").options.max_retries, early.using(timeout=3).timeout)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
+    )
+
+    assert (done.returncode, done.stdout) == (0, "2 3\n"), done.stderr
+
+
+def plain(number: int) -> int:
+    return number * 2
+
+
+def test_tasks_of_djangos_own_class_are_run_too(app: Soniq, work: Callable[..., bool], settings: Any) -> None:
+    """Such as those that were declared while TASKS named a backend of Django's."""
+    ours = settings.TASKS
+    root = Task.__module__.split(".base")[0]
+    settings.TASKS = {"default": {"BACKEND": f"{root}.backends.immediate.ImmediateBackend"}}
+    declared = task(plain)
+    assert type(declared) is Task
+    settings.TASKS = ours
+
+    result = declared.enqueue(21)
+    assert default_task_backend.get_result(result.id) == result
+    work()
+
+    result.refresh()
+    assert (result.status, result.return_value) == ("SUCCESSFUL", 42)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import django
 import pytest
 from asgiref.sync import async_to_sync
 from django.core import checks
@@ -231,3 +232,14 @@ def test_names_that_no_queue_can_have_are_errors() -> None:
 
     assert "'no queue' is no queue name" in error.msg
     assert error.id == "soniq.tasks.E003"
+
+
+def test_the_app_of_the_backport_is_missed_where_it_is_needed(settings: Any) -> None:
+    from soniq_django.task_modules import check_backport
+
+    assert check_backport() == []
+    settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name != "django_tasks"]
+
+    found = [message.id for message in check_backport()]
+
+    assert found == (["soniq.tasks.W001"] if django.VERSION < (6, 0) else [])
