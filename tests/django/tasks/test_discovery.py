@@ -115,6 +115,7 @@ async def test_a_worker_at_rest_finds_it_within_moments(app: Soniq, forgotten: N
     "name",
     [
         "subprocess.check_output",  # no app of ours
+        "this.zen",  # and a module that nothing has imported
         "tests.yard.chores.not_a_task",  # not a task
         "tests.yard.chores.missing",
         "tests.yard.nowhere.sweep",

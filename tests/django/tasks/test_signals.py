@@ -85,13 +85,16 @@ def test_a_receiver_that_raises_changes_nothing(
     def broken(**_: Any) -> None:
         raise ZeroDivisionError
 
+    heard_too: list[Any] = []
     receivers(signal, broken)
+    receivers(signal, lambda task_result, **_: heard_too.append(task_result.id))
     result = declared.enqueue(1)
 
     work()
 
     result.refresh()
     assert (result.status, result.return_value, result.attempts) == ("SUCCESSFUL", 1, 1)
+    assert heard_too == [result.id]
 
 
 @pytest.mark.parametrize("declared", [tasks.total, tasks.atotal], ids=["sync", "async"])
