@@ -6,14 +6,16 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 from uuid import UUID
 
 from soniq import transitions
+from soniq.atomic import refusal
 from soniq.backend import StorageBackend
 from soniq.backends.select import open_backend
-from soniq.codec import REGISTERED, decode_values
+from soniq.codec import REGISTERED, Missing, load, read, references_in
 from soniq.contexts import C, Capture
 from soniq.dead_letter import DeadLetterService
 from soniq.default import shared
@@ -69,6 +71,7 @@ class Soniq:
             ready=self._make_ready,
             run=self._run,
             aware=self._environment.aware,
+            refusal=lambda: refusal(self.backend, self._environment),
         )
         self.dead_letter = DeadLetterService(
             self.backend,
@@ -220,13 +223,7 @@ class Soniq:
         return Worker(
             backend=self.backend,
             registry=self.registry,
-            execution=Execution(
-                registry=self.registry,
-                settings=settings,
-                retry_policy=self._retry_policy,
-                metrics=self._metrics,
-                environment=self._environment,
-            ),
+            execution=self.execution(),
             settings=settings,
             concurrency=concurrency,
             queues=settings.queues if queues is None else check_queues(_listed(queues)),
@@ -234,6 +231,23 @@ class Soniq:
             prefetch=prefetch,
             observe=observe,
             recycling=recycling,
+        )
+
+    def execution(
+        self, *, registry: Registry | None = None, environment: Environment | None = None
+    ) -> Execution:
+        """What runs single attempts, without a worker around it; for test kits.
+
+        :param registry: default: the app's own
+        :param environment: what surrounds the code of jobs; default: the app's own
+        """
+        return Execution(
+            backend=self.backend,
+            registry=registry or self.registry,
+            settings=self.settings,
+            retry_policy=self._retry_policy,
+            metrics=self._metrics,
+            environment=environment or self._environment,
         )
 
     # -- looking and steering
@@ -253,21 +267,16 @@ class Soniq:
         :raises InvalidArguments: the result cannot be read any more: its class, or the job itself, is gone
         :raises ReferenceGone: it refers to something that is gone, and the job's ``missing`` is not "none"
         """
-        value = await self._run(self._result, canonical(job_id))
-        return value if value is None or result_model is None else result_model.model_validate(value)
-
-    def _result(self, job_id: str) -> Any:
-        """The result on the calling thread, which loads what it refers to."""
-        job = self.backend.get_job(job_id)
+        job = await self._run(self.backend.get_job, canonical(job_id))
         if job is None or job.status is not JobStatus.DONE or job.result is None:
             return None
         task = self.registry.find(job.job_name)
-        return decode_values(
-            job.result,
-            types=REGISTERED if task is None else task.types,
-            missing="fail" if task is None else task.options.missing,
-            path="result",
-        )
+        types = REGISTERED if task is None else task.types
+        references = references_in(job.result)
+        loaded = await self._environment.load(partial(load, references, types)) if references else {}
+        missing: Missing = "fail" if task is None else task.options.missing
+        value = read(job.result, types, loaded=loaded, missing=missing, path="result")
+        return value if result_model is None else result_model.model_validate(value)
 
     async def list_jobs(
         self,

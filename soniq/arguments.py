@@ -50,22 +50,28 @@ class _TooLong(Exception):
 
 
 def encode(value: object, *, limit: int, path: str = "args") -> str:
-    """The JSON text of ``value``, which is JSON itself; decoding it gives an equal value of the same type.
+    """The JSON text of ``value``, which is JSON itself, and of which nothing is marked.
+
+    A database may give back floats from 1e16 on as ints, and 0.0 for -0.0.
 
     :param limit: bytes that the text may take
     :param path: what errors call the value
     :raises InvalidArguments: a value is not JSON, or JSON databases could not hold it; names the path
     :raises PayloadTooLarge: the text takes more than ``limit`` bytes
     """
-    return dump(value if is_flat(value) else plain(value, limit=limit, path=path), limit=limit, path=path)
+    return within(limit, dump(plain(value, limit=limit, path=path)), path=path)
 
 
-def dump(value: JSON, *, limit: int, path: str = "args") -> str:
-    """The text of what :func:`plain` gave, or of what :func:`is_flat` found to be so.
+def dump(value: JSON) -> str:
+    """The text of what :func:`plain` gave."""
+    return _dumps(value)
 
-    :raises PayloadTooLarge: it takes more than ``limit`` bytes
+
+def within(limit: int, text: str, *, path: str = "args") -> str:
+    """``text``, if it takes no more than ``limit`` bytes.
+
+    :raises PayloadTooLarge: it does
     """
-    text = _dumps(value)
     size = len(text) if text.isascii() else len(text.encode())
     if size > limit:
         raise PayloadTooLarge(path=path, size=size, limit=limit)
@@ -105,26 +111,27 @@ def clean_text(value: str, *, limit: int = ERROR_TEXT_BYTES) -> str:
     return f"{head}{_CUT.format(count=left_out)}{tail}"
 
 
-def is_flat(value: object) -> bool:
-    """Whether this is a dict of texts and small numbers, as most arguments are, and beyond doubt."""
+def flat_text(value: object) -> str | None:
+    """The text of a dict of texts and small numbers, as most arguments are. None: it may be anything else.
+
+    What is wrong with a text is looked for in all of them at once, in the JSON.
+    """
     if type(value) is not dict:
-        return False
+        return None
     for key, item in value.items():
-        if type(key) is not str or not key.isascii() or "\x00" in key:
-            return False
         kind = type(item)
-        if kind is str:
-            if not item.isascii() or "\x00" in item:
-                return False
-        elif kind is int:
+        if kind is int:
             if not -(2**63) < item < 2**63:
-                return False
+                return None
         elif kind is float:
             if not -_EXACT < item < _EXACT or not item:
-                return False
-        elif kind not in _SCALARS:
-            return False
-    return True
+                return None
+        elif kind is not str and kind not in _SCALARS:
+            return None
+        if type(key) is not str:
+            return None
+    text = _dumps(value)
+    return text if text.isascii() and "\\u0000" not in text else None
 
 
 def plain(
@@ -139,16 +146,17 @@ def plain(
     """``value`` as JSON that every database gives back as it is.
 
     Floats that a database would change, dicts with keys that are no text, and dicts that could be taken
-    for a mark are marked: ``{"$float": ...}``, ``{"$dict": ...}``. Everything else is marked by ``tag``.
+    for a mark are marked: ``{"$float": ...}``, ``{"$dict": ...}``. Everything else is marked by ``tag``;
+    without one, nothing is marked, and what is no JSON is refused.
 
     :param limit: bytes that the text of it may take; looked at as far as it is certain
-    :param tag: gives the JSON for a value that is none; None: such a value is refused
+    :param tag: gives the JSON for a value that is none
     :param of_call: the value is a dict of arguments; it is no mark, whatever their names
     :param keep_marks: what looks like a mark is one: the value was read from a store, and edited perhaps
     :raises InvalidArguments: a value cannot be stored; names the path
     :raises PayloadTooLarge: it grows far beyond ``limit`` when written out
     """
-    writer = Writer(limit, tag or _refuse, keep_marks=keep_marks)
+    writer = Writer(limit, tag, keep_marks=keep_marks)
     try:
         if of_call and type(value) is dict:
             return writer.named(value, MAX_DEPTH)
@@ -166,17 +174,19 @@ class Writer:
         that are shared sixty times over would be looked at for years before their text is found too long.
     """
 
-    def __init__(self, room: int, tag: Tag, *, keep_marks: bool) -> None:
+    def __init__(self, room: int, tag: Tag | None, *, keep_marks: bool) -> None:
         self._room = room
         self._keep_marks = keep_marks
-        self._tag = tag
+        self._tag = tag or _refuse
+        self._marks = tag is not None
 
     def value(self, value: Any, depth: int) -> JSON:
         """Any value, ``depth`` levels above the deepest that is allowed."""
         kind = type(value)
         if kind is str:
             self._take(len(value) >> 4)  # not all of it: a text that is too long should be told its size
-            _check_text(value)
+            if not value.isascii() or "\x00" in value:
+                _check_text(value)
         elif kind is int:
             if value.bit_length() > MAX_INT_BITS:
                 raise Refused("is an int of more than 4,000 digits; pass it as a str")
@@ -219,7 +229,9 @@ class Writer:
         self._enter(values, depth)
         done = {}
         for key, item in values.items():
-            self._key(key)
+            if type(key) is not str or not key.isascii() or "\x00" in key:
+                self._key(key)
+            self._room -= len(key)
             try:
                 done[key] = self.value(item, depth - 1)
             except Refused as refused:
@@ -232,10 +244,14 @@ class Writer:
             return value
         if not math.isfinite(value):
             raise Refused(f"is {value!r}, which JSON cannot hold")
+        if not self._marks:
+            return value
         check_depth(depth)
         return {"$float": repr(value)}
 
     def _mapping(self, value: dict[Any, Any], depth: int) -> dict[str, JSON]:
+        if not self._marks:
+            return self.named(value, depth)
         marked = False
         for key in value:
             if type(key) is not str:
@@ -267,7 +283,6 @@ class Writer:
     def _key(self, key: object) -> None:
         if type(key) is not str:
             raise Refused(f"has a key of type {type(key).__qualname__}; keys must be str")
-        self._take(len(key))
         try:
             _check_text(key)
         except Refused as refused:
@@ -299,12 +314,11 @@ def check_depth(depth: int) -> None:
 def _check_text(text: str) -> None:
     if "\x00" in text:
         raise Refused("contains a NUL character, which databases refuse")
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise Refused(f"contains the lone surrogate {text[error.start]!r}, which is not text") from error
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise Refused(f"contains the lone surrogate {text[error.start]!r}, which is not text") from error
 
 
 def _refuse(value: object, _writer: Writer, _depth: int) -> NoReturn:
-    raise Refused(f"is of type {type(value).__qualname__}, which is no JSON")
+    raise Refused(f"is of type {type(value).__qualname__}, which JSON cannot hold")

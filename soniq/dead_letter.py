@@ -69,6 +69,12 @@ class DeadLetterService:
         self._ready = ready
         self._run = run
 
+    def on(self, backend: StorageBackend) -> DeadLetterService:
+        """The same service, for the dead letters of another store."""
+        return DeadLetterService(
+            backend, self._producer, ready=self._ready, run=backend.run, redactor=self._redactor
+        )
+
     async def list_dead_letter_jobs(self, filter: DeadLetterFilter | None = None) -> list[DeadLetter]:
         """Dead letters, newest first; at most ``filter.limit`` (1000) of them."""
         return await self._run(self._backend.list_dead_letters, checked(filter or DeadLetterFilter()))

@@ -28,6 +28,10 @@ logger = logging.getLogger("soniq.enqueue")
 Aware: TypeAlias = Callable[[datetime], datetime | None]
 Target: TypeAlias = Task[..., Any] | TaskRef | str | Callable[..., Any]
 
+# Told of each enqueue on the thread that made it: the jobs, and the ids that the caller gets. What it raises
+# reaches the caller.
+Watcher: TypeAlias = Callable[[list[NewJob], list[str]], None]
+
 MAX_DEDUP_KEY = 255
 MAX_CONTEXT_BYTES = 65_536
 LAST_YEAR = 9998  # of scheduled_at; sums beyond the year 9999 overflow
@@ -39,6 +43,7 @@ class JobProducer:
     :param ready: called before each sync use: sets the store up, or refuses because the app is closed
     :param run: makes a blocking call for async code, once the store is ready
     :param aware: gives the instant that a naive time means, or None where it means none
+    :param refusal: why atomic jobs cannot be run here; None: they can
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class JobProducer:
         run: Run,
         new_id: Callable[[], str] = uuid7_text,
         aware: Aware = lambda _naive: None,
+        refusal: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._backend = backend
         self._registry = registry
@@ -59,9 +65,11 @@ class JobProducer:
         self._run = run
         self._new_id = new_id
         self._aware = aware
+        self._refusal = refusal
         self._capture = registry.contexts.capture
         self._hostname = socket.gethostname()
         self._unknown = JobOptions()
+        self.watchers: list[Watcher] = []  # of test kits
 
     def enqueue(self, target: Target, args: Mapping[str, Any], options: EnqueueOptions) -> str:
         """Store one job on the calling thread, within its transaction; return its id."""
@@ -76,7 +84,7 @@ class JobProducer:
         self, target: Target, args: Mapping[str, Any], options: EnqueueOptions, context: str | None
     ) -> str:
         self._ready()
-        return self._backend.enqueue([self.new_job(target, args, options, context)])[0]
+        return self._store([self.new_job(target, args, options, context)])[0]
 
     def enqueue_many(
         self, target: Target, args_list: Iterable[Mapping[str, Any]], options: EnqueueOptions
@@ -104,7 +112,17 @@ class JobProducer:
         self._ready()
         if isinstance(args_list, (str, Mapping)) or not isinstance(args_list, Iterable):
             raise InvalidEnqueue(f"args_list is {args_list!r}: give a list of dicts of keyword arguments")
-        return self._backend.enqueue(_numbered(self._maker(target, options, context), args_list))
+        return self._store(_numbered(self._maker(target, options, context), args_list))
+
+    def _store(self, jobs: Iterable[NewJob]) -> list[str]:
+        watchers = tuple(self.watchers)
+        if not watchers:
+            return self._backend.enqueue(jobs)
+        noted = list(jobs)
+        ids = self._backend.enqueue(noted)
+        for watcher in watchers:
+            watcher(noted, ids)
+        return ids
 
     def new_job(
         self, target: Target, args: Mapping[str, Any], options: EnqueueOptions, context: str | None = None
@@ -129,6 +147,8 @@ class JobProducer:
         job = task.options if task is not None else self._unknown
         if isinstance(target, Task):
             options = options.over(target.defaults)
+        if job.atomic and (why := self._refusal()) is not None:
+            raise InvalidEnqueue(f"{name} is atomic=True: {why}")
         ref = target if isinstance(target, TaskRef) else None
         queue = check_queue(_first(options.queue, ref.queue if ref else None, job.queue), InvalidEnqueue)
         priority = check_priority(
@@ -149,11 +169,12 @@ class JobProducer:
                 stored, text = encode_arguments(dict(args), limit=limit, keep_marks=keep_marks)
             else:
                 bound = task.signature.bind((), args)
+                kept = keep_marks
                 if keep_marks:
                     bound = _readable(task, bound, limit)
                 if task.options.validate is not None:
-                    bound = _validated(task, bound)
-                stored, text = encode_arguments(bound, limit=limit, types=task.types, keep_marks=keep_marks)
+                    bound, kept = _validated(task, bound), False
+                stored, text = encode_arguments(bound, limit=limit, types=task.types, keep_marks=kept)
             hashed = fingerprint(stored) if unique else None
             return NewJob(
                 options.job_id or new_id(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from django.apps import AppConfig
@@ -30,6 +31,10 @@ class SoniqConfig(AppConfig):
         autodiscover_modules(settings.jobs_module)
         discover()
         setting_changed.connect(_reconfigure, dispatch_uid="soniq_django")
+        if settings.dev_worker:
+            from soniq_django.dev_worker import accompany  # noqa: PLC0415  # few processes need it
+
+            accompany(sys.argv)
 
 
 def _reconfigure(*, setting: str, **_kwargs: Any) -> None:

@@ -42,12 +42,13 @@ class ModelReferences:
     def stored(self, value: Model, types: Types) -> Mapping[str, Any]:
         """See :class:`soniq.codec.References`."""
         model = value.__class__  # of what a lazy object stands for
-        label = value._meta.label_lower
+        label = model._meta.label_lower  # noqa: SLF001  # documented, but for its name
         if not _is_allowed(model, types):
             raise Refused(_unnamed(f"is a {model.__qualname__}", model, types))
-        if value._state.adding or value.pk is None:
+        state = value._state  # noqa: SLF001  # documented, but for its name
+        if state.adding or value.pk is None:
             raise Refused(f"is a {model.__qualname__} that is not saved; save it first")
-        return {self.mark: label, "pk": value.pk, "db": value._state.db}
+        return {self.mark: label, "pk": value.pk, "db": state.db}
 
     def load(self, references: Sequence[Mapping[str, Any]], types: Types) -> list[Any]:
         """See :class:`soniq.codec.References`."""
@@ -80,7 +81,9 @@ class ModelReferences:
         if alias not in connections.settings:
             raise Refused(f"refers to the database {alias!r:.200}, which DATABASES does not have")
         try:
-            model._meta.pk.get_prep_value(reference["pk"])
+            model._meta.pk.get_prep_value(  # noqa: SLF001  # as above
+                reference["pk"]
+            )
             hash(reference["pk"])
         except (TypeError, ValueError, ValidationError):
             raise Refused(f"refers to a {model.__qualname__} by what is no primary key") from None
@@ -89,7 +92,7 @@ class ModelReferences:
 
 def _rows(model: type[Model], alias: str, pks: list[Any]) -> Iterator[tuple[Any, Model]]:
     """The instances that are there, by primary key. By the base manager: the default one may hide rows."""
-    rows = model._base_manager.using(alias)
+    rows = model._base_manager.using(alias)  # noqa: SLF001  # documented, but for its name
     for start in range(0, len(pks), CHUNK):
         for row in rows.filter(pk__in=pks[start : start + CHUNK]):
             yield row.pk, row

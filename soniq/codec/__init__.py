@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from soniq.arguments import MARK, Refused, canonical, dump, is_flat, plain
+from soniq.arguments import MARK, Refused, canonical, dump, flat_text, plain, within
 from soniq.codec.marking import Marker
 from soniq.codec.reading import Gone, Reader
 from soniq.codec.references import Loaded, Missing, References, add_conversion, add_references
@@ -37,13 +37,14 @@ __all__ = [
     "Missing",
     "References",
     "Types",
+    "Unloaded",
     "add_conversion",
     "add_references",
     "decode_values",
     "encode_arguments",
     "encode_result",
     "encode_values",
-    "is_plain",
+    "is_marked",
     "load",
     "read",
     "references_in",
@@ -58,7 +59,7 @@ _CONTAINERS = frozenset({dict, list})
 def encode_values(value: Any, *, limit: int, types: Types = ANY, path: str = "args") -> JSON:
     """``value`` as JSON; :func:`decode_values` makes an equal value of the same type of it.
 
-    :param limit: bytes that the text may take; :func:`soniq.arguments.dump` holds it exactly
+    :param limit: bytes that the text may take; looked at as far as it is certain
     :param types: the classes that may be among the values
     :param path: what errors call the value
     :raises InvalidArguments: a value cannot be stored; names its path
@@ -76,17 +77,19 @@ def encode_arguments(
 
     :param keep_marks: marks in the arguments are marks: they were read from a store, and edited perhaps
     """
-    if is_flat(args):
-        return args, dump(args, limit=limit)
-    stored = plain(args, limit=limit, tag=Marker(types), of_call=True, keep_marks=keep_marks)
-    return stored, dump(stored, limit=limit)
+    text = flat_text(args)
+    if text is None:
+        args = plain(args, limit=limit, tag=Marker(types), of_call=True, keep_marks=keep_marks)
+        text = dump(args)
+    return args, within(limit, text)
 
 
 def encode_result(value: Any, *, limit: int, types: Types) -> str:
     """The text of what a handler returned."""
-    if not is_flat(value) or any(key[:1] == MARK for key in value):
-        value = encode_values(value, limit=limit, types=types, path="result")
-    return dump(value, limit=limit, path="result")
+    text = flat_text(value)
+    if text is None or any(key[:1] == MARK for key in value):
+        text = dump(encode_values(value, limit=limit, types=types, path="result"))
+    return within(limit, text, path="result")
 
 
 # -- reading
@@ -97,16 +100,14 @@ def is_marked(stored: Any) -> bool:
     for item in stored.values() if type(stored) is dict else stored:
         kind = type(item)
         if kind is dict:
-            if any(key[:1] == MARK for key in item) or is_marked(item):
+            for key in item:
+                if key[:1] == MARK:
+                    return True
+            if not _CONTAINERS.isdisjoint(map(type, item.values())) and is_marked(item):
                 return True
-        elif kind is list and is_marked(item):
+        elif kind is list and not _CONTAINERS.isdisjoint(map(type, item)) and is_marked(item):
             return True
     return False
-
-
-def is_plain(args: Mapping[str, JSON]) -> bool:
-    """Whether these arguments are certainly what they stand for: the common case, at once."""
-    return _CONTAINERS.isdisjoint(map(type, args.values())) or not is_marked(args)
 
 
 def references_in(stored: JSON) -> list[Mapping[str, JSON]]:
@@ -134,11 +135,19 @@ def load(references: Sequence[Mapping[str, JSON]], types: Types) -> Loaded:
     :raises Exception: it could not be looked for, such as when the database is away
     """
     loaded: dict[str, Any] = {}
-    for mark, kind in _references.items():
-        mine = [reference for reference in references if mark in reference]
-        if mine:
-            objects = kind.load([Reader(types, {}, "fail").named(one) for one in mine], types)
-            loaded |= {canonical(one): found for one, found in zip(mine, objects, strict=True)}
+    asked: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
+    for reference in references:
+        key = canonical(reference)
+        try:
+            parts = Reader(types, {}, "fail").named(reference)
+        except Refused as refused:
+            loaded[key] = refused
+        else:
+            mark = next(mark for mark in _references if mark in reference)
+            asked.setdefault(mark, []).append((key, parts))
+    for mark, ones in asked.items():
+        found = _references[mark].load([parts for _, parts in ones], types)
+        loaded |= {key: one for (key, _), one in zip(ones, found, strict=True)}
     return loaded
 
 
@@ -153,6 +162,17 @@ def decode_values(stored: JSON, *, types: Types, missing: Missing = "fail", path
     if not is_marked([stored]):
         return stored
     return read(stored, types, loaded=load(references_in(stored), types), missing=missing, path=path)
+
+
+class Unloaded(Exception):
+    """What is stored refers to objects, which have to be loaded first.
+
+    :ivar references: for :func:`load`
+    """
+
+    def __init__(self, references: Sequence[Mapping[str, JSON]]) -> None:
+        super().__init__("references have to be loaded first")
+        self.references = references
 
 
 def read(

@@ -21,7 +21,7 @@ def fields_of(value: Any) -> dict[str, Any]:
 
     :raises Refused: its class could not be called with them
     """
-    kind = type(value)
+    kind: Any = type(value)
     passed, needed = _parameters(kind)
     given = {field.name for field in dataclasses.fields(kind) if field.init}
     if not needed <= given <= passed:
@@ -30,7 +30,7 @@ def fields_of(value: Any) -> dict[str, Any]:
     return {field.name: getattr(value, field.name) for field in dataclasses.fields(kind)}
 
 
-def made_of(kind: type[Any], fields: dict[str, Any]) -> Any:
+def made_of(kind: Any, fields: dict[str, Any]) -> Any:
     """The instance of a dataclass with these fields. Its constructor runs; fields it does not take are set.
 
     :raises Refused: the class has not got these fields any more
@@ -54,7 +54,7 @@ def dumped(value: Any) -> dict[str, Any]:
     :raises Refused: the class would make another value of them
     """
     kind = type(value)
-    fields = _plain(value.model_dump(by_alias=True, round_trip=True, warnings=False))
+    fields: dict[str, Any] = _plain(value.model_dump(by_alias=True, round_trip=True, warnings=False))
     try:
         same = kind.model_validate(fields) == value
     except Exception as error:  # a validator may raise anything
@@ -82,7 +82,7 @@ def _plain(value: Any) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _parameters(kind: type) -> tuple[frozenset[str], frozenset[str]]:
+def _parameters(kind: Any) -> tuple[frozenset[str], frozenset[str]]:
     """Names that the constructor takes, and those that it needs."""
     parameters = inspect.signature(kind).parameters.values()
     passed = frozenset(one.name for one in parameters if one.kind is not inspect.Parameter.VAR_POSITIONAL)

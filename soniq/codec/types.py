@@ -70,8 +70,8 @@ class Types:
             kind = self._names.get(name) or _registered.get(name)
         if kind is None:
             raise Refused(
-                f"is stored as the {what} {name!r:.200}, which no annotation of {self.of_what} names; if it was "
-                "moved or renamed, say so: soniq.register_type(Class, former_names=[...])"
+                f"is stored as the {what} {name!r:.200}, which no annotation of {self.of_what} names; if it "
+                "was moved or renamed, say so: soniq.register_type(Class, former_names=[...])"
             )
         if not fits(kind):
             raise Refused(f"is stored as the {what} {name!r:.200}, which is none")
@@ -147,7 +147,7 @@ def _hints(holder: Any) -> Mapping[str, Any]:
         return typing.get_type_hints(holder)
     except Exception:  # noqa: BLE001  # an annotation is code, which may raise anything
         names = vars(sys.modules.get(holder.__module__, types))
-        found = {}
+        found: dict[str, Any] = {}
         for name, hint in getattr(inspect.unwrap(holder), "__annotations__", {}).items():
             one = types.SimpleNamespace(__annotations__={name: hint})
             with contextlib.suppress(Exception):  # as above; the class is missed when it is needed

@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from soniq import get_default_app
 from soniq.arguments import decode
-from soniq.codec import Loaded, Types, decode_values, encode_values
+from soniq.codec import Loaded, Types, Unloaded, decode_values, encode_values
 from soniq.default import shared
 from soniq.errors import InvalidJob, JobTimeout, ReferenceGone
 from soniq.jobs import JSON, Claim, JobContext
@@ -72,11 +72,18 @@ class TaskJob(Job[..., Any]):
         return _types_of(self.task.func)
 
     def call_arguments(
-        self, stored: object, context: Callable[[], JobContext], loaded: Loaded | None = None
+        self,
+        stored: object,
+        context: Callable[[], JobContext],
+        loaded: Loaded | None = None,
+        *,
+        unseen: bool = False,
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """See :class:`soniq.task.Task`. What is wrong with them is the failure of the call."""
         try:
-            return super().call_arguments(stored, context, loaded)
+            return super().call_arguments(stored, context, loaded, unseen=unseen)
+        except Unloaded:
+            raise
         except BaseException as error:
             if self._claim is None or (
                 isinstance(error, ReferenceGone) and self.options.missing == "discard"

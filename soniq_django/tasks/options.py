@@ -26,6 +26,7 @@ class UsingOptions(TypedDict, total=False):
     unique: bool  # one live job per arguments
     dedup_key: str  # at most one live job of this task may hold it
     result_ttl: float  # seconds
+    atomic: bool  # its writes and its success commit in one transaction
     missing: Missing  # when an object that an argument refers to is gone: "fail", "discard" or "none"
 
 

@@ -45,6 +45,7 @@ class SoniqTask(_Task[P, R]):
     unique: bool | None = None
     result_ttl: float | None = None
     missing: Missing | None = None
+    atomic: bool | None = None
     dedup_key: str | None = None
 
     def __post_init__(self) -> None:

@@ -172,11 +172,12 @@ def test_a_name_of_an_argument_is_text(args):
     assert error.value.path == "args"
 
 
-@pytest.mark.parametrize("value", [b"raw", (1,), {1}], ids=repr)
+@pytest.mark.parametrize("value", [b"raw", (1,), {1}, {1: 2}, math.nan], ids=repr)
 def test_what_must_be_json_is_json(value):
-    """Names, keys and tags are no place for marks."""
-    with pytest.raises(InvalidArguments, match="which is no JSON"):
+    """Names, keys, tags and contexts are no place for marks."""
+    with pytest.raises(InvalidArguments, match=r"which JSON cannot hold|keys must be str|cannot hold"):
         encode([value], limit=100)
+    assert encode({"$x": [1e16, -0.0]}, limit=100) == '{"$x":[1e+16,-0.0]}'
 
 
 def test_the_path_names_the_value_exactly():

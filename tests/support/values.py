@@ -45,7 +45,7 @@ class Parcel(BaseModel):
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equal and of the same types all the way down; 1, 1.0 and True are three values, and so are 0.0 and -0.0."""
+    """Equal and of the same types all the way down; 1 and True are two values, 0.0 and -0.0 are."""
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):
