@@ -79,8 +79,10 @@ class TaskJob(Job[..., Any]):
         *,
         unseen: bool = False,
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """See :class:`soniq.task.Task`. What is wrong with them is the failure of the call."""
+        """See :class:`soniq.task.Task`. In a worker, what is wrong with them is the failure of the call."""
         try:
+            if self._claim is None and isinstance(stored, dict):
+                self.signature.bind((), stored)
             return super().call_arguments(stored, context, loaded, unseen=unseen)
         except Unloaded:
             raise

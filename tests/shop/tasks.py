@@ -114,3 +114,14 @@ def language():
 @task
 async def alanguage():
     return translation.get_language()
+
+
+@task(atomic=True, max_retries=0)
+def write_and_refuse(text, alias):
+    Note.objects.using(alias).create(text=text)
+    raise ValueError(text)
+
+
+@task
+def read_note(note: Note):
+    return note.text

@@ -85,3 +85,72 @@ def test_without_time_zones_results_speak_local_time(work: Callable[..., bool], 
     assert abs((timezone.now() - result.enqueued_at).total_seconds()) < 60
     assert result.task.run_after.tzinfo is None
     assert default_task_backend.get_result(result.id).task.run_after == result.task.run_after
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+def test_the_check_of_stored_jobs_reads_tasks(app: Soniq) -> None:
+    """It finds code that is not imported yet, names what there is none for, and calls that no longer fit."""
+    from soniq.check import check_jobs
+
+    app.backend.enqueue(
+        [
+            stored("tests.yard.chores.sweep")._replace(args_json='{"corner": "left"}'),
+            stored("tests.shop.tasks.order")._replace(args_json='{"*": [1, 2]}'),
+            stored("tests.shop.tasks.deleted"),
+        ]
+    )
+
+    report = check_jobs(app.backend, app.registry)
+
+    assert {(finding.job_name, finding.kind) for finding in report.findings} == {
+        ("tests.shop.tasks.order", "invalid_arguments"),
+        ("tests.shop.tasks.deleted", "unknown_job"),
+    }
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+def test_an_atomic_task_writes_all_or_nothing(work: Callable[..., bool], alias: str) -> None:
+    from tests.shop.models import Note
+
+    kept = tasks.write_note.using(atomic=True).enqueue("kept", alias)
+    lost = tasks.write_and_refuse.enqueue("lost", alias)
+
+    work()
+
+    kept.refresh()
+    lost.refresh()
+    assert (kept.status, lost.status) == ("SUCCESSFUL", "FAILED")
+    assert list(Note.objects.using(alias).values_list("text", flat=True)) == ["kept"]
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+def test_instances_of_models_are_passed_by_reference(work: Callable[..., bool], alias: str) -> None:
+    from tests.shop.models import Note
+
+    note = Note.objects.using(alias).create(text="before")
+    read, gone, discarded = (
+        tasks.read_note.using(missing=missing).enqueue(note) for missing in ("fail", "fail", "discard")
+    )
+    Note.objects.using(alias).update(text="after")
+    work_on(read.id, work, alias)
+
+    read.refresh()
+    assert read.return_value == "after"
+    assert read.args[0].keys() >= {"pk"}
+
+    Note.objects.using(alias).all().delete()
+    work()
+
+    gone.refresh()
+    discarded.refresh()
+    assert (gone.status, gone.attempts, discarded.status) == ("FAILED", 1, "SUCCESSFUL")
+    assert gone.errors[0].exception_class_path == "soniq.errors.ReferenceGone"
+
+
+def work_on(job_id: str, work: Callable[..., bool], alias: str) -> None:
+    """Run one job alone."""
+    from soniq_django.models import Job
+
+    others = Job.objects.using(alias).filter(status="queued").exclude(pk=job_id)
+    others.update(queue="emails")
+    work(queues=["default"])
