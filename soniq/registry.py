@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, ParamSpec, TypeAlias, TypeVar, Unpack, cast, overload
+from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, Unpack, cast, overload
 
 from soniq.contexts import Contexts
 from soniq.errors import InvalidJob, UnknownTask
@@ -26,6 +26,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class JobDecorator(Protocol):
+    """What ``@job(...)`` with options gives: makes a function a job.
+
+    A class of its own and no ``Callable``, because it is by its name that :mod:`soniq.mypy_plugin` knows it.
+    """
+
+    def __call__(self, fn: Callable[P, R], /) -> Task[P, R]:
+        """Make ``fn`` a job."""
+        ...
+
+
 class Registry:
     """Jobs and hooks by name. A registry with a parent also finds what the parent holds.
 
@@ -44,9 +55,7 @@ class Registry:
     @overload
     def job(self, fn: Callable[P, R], /) -> Task[P, R]: ...
     @overload
-    def job(
-        self, fn: None = None, /, **options: Unpack[JobKeywords]
-    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    def job(self, fn: None = None, /, **options: Unpack[JobKeywords]) -> JobDecorator: ...
     def job(self, fn: Callable[..., Any] | None = None, /, **options: Unpack[JobKeywords]) -> Any:
         """Make a function a job. Bare (``@job``) or with options (``@job(queue="emails")``).
 
@@ -132,12 +141,7 @@ class Registry:
         return self._parent.all_hooks().joined(self._own_hooks)
 
     def _register(self, fn: Callable[P, R], options: JobKeywords) -> Task[P, R]:
-        if isinstance(fn, Task):
-            raise InvalidJob(f"{fn.name} is a job already")
-        if not (inspect.isfunction(fn) or inspect.ismethod(fn)):
-            raise InvalidJob(f"{fn!r} is not a function; only functions can be jobs")
-        if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
-            raise InvalidJob(f"{default_name(fn)} is a generator function: a call would run none of it")
+        check_function(fn)
         keywords = cast("dict[str, Any]", dict(options))
         explicit = keywords.pop("name", None)
         name = default_name(fn) if explicit is None else check_name(explicit)
@@ -160,3 +164,13 @@ class Registry:
                 f"the job name {name!r} is taken by {default_name(taken.fn)}; "
                 f"give {default_name(fn)} another name="
             )
+
+
+def check_function(fn: object) -> None:
+    """Refuse what cannot be a job."""
+    if isinstance(fn, Task):
+        raise InvalidJob(f"{fn.name} is a job already")
+    if not (inspect.isfunction(fn) or inspect.ismethod(fn)):
+        raise InvalidJob(f"{fn!r} is not a function; only functions can be jobs")
+    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+        raise InvalidJob(f"{default_name(fn)} is a generator function: a call would run none of it")

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from soniq.durations import rough
 from soniq.export import shown
-from soniq.records import DeadLetter
+from soniq.records import DeadLetter, FailedAttempt
 from soniq.redaction import Redactor
 from soniq.visible import visible, visible_json, visible_line
 from soniq_django.commands.tables import Column, table
@@ -72,7 +72,15 @@ def details_of(letter: DeadLetter, redactor: Redactor, style: Style, *, now: dat
     lines += ["", style.MIGRATE_LABEL("Arguments"), *_indented(arguments)]
     if row["last_error"]:
         lines += ["", style.MIGRATE_LABEL("Last error"), *_indented(visible(row["last_error"]).rstrip())]
+    if letter.failures:
+        told = [_attempt_line(one, redactor, now) for one in letter.failures]
+        lines += ["", style.MIGRATE_LABEL("Failed attempts"), *_indented("\n".join(told))]
     return lines
+
+
+def _attempt_line(failure: FailedAttempt, redactor: Redactor, now: datetime) -> str:
+    whose = f"worker {visible_line(failure.worker_id)}"
+    return f"{failure.attempt}  {_when(failure.at, now)}, {whose}: {headline(failure.error, redactor)}"
 
 
 def headline(error: str | None, redactor: Redactor) -> str:

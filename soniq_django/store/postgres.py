@@ -142,6 +142,11 @@ class PostgresStatements(OrmStatements):
 
     # -- claim and apply
 
+    def own_session(self) -> None:
+        """See :class:`soniq_django.store.tables.Tables`."""
+        with translated(self.alias):
+            self.sessions.of(self.connection)
+
     def claim(
         self,
         *,
@@ -152,9 +157,7 @@ class PostgresStatements(OrmStatements):
         skip_own: bool = False,
     ) -> list[Claim]:
         """See :class:`soniq.backend.StorageBackend`."""
-        asked = _Asked(worker_id, limit, queues, names, skip_own)
-        with translated(self.alias):
-            return self._claim(self.sessions.of(self.connection), asked)
+        return self._claim_alone(_Asked(worker_id, limit, queues, names, skip_own))
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         """See :class:`soniq.backend.StorageBackend`."""
@@ -174,8 +177,7 @@ class PostgresStatements(OrmStatements):
         """See :class:`soniq.backend.StorageBackend`."""
         asked = _Asked(worker_id, limit, queues, names, skip_own)
         if not changes:
-            with translated(self.alias):
-                return [], self._claim(self.sessions.of(self.connection), asked)
+            return [], self._claim_alone(asked)
         with translated(self.alias):
             self.sessions.of(self.connection)
         with self.transaction():
@@ -218,6 +220,15 @@ class PostgresStatements(OrmStatements):
         for cursor in cursors:
             written.update(row[0] for row in cursor.fetchall())
         return [rare.get(id(change), change.job_id in written) for change in changes], claims
+
+    def _claim_alone(self, asked: _Asked) -> list[Claim]:
+        """A claim with nothing to record: one statement, and a transaction only where one is needed."""
+        with translated(self.alias):
+            session = self.sessions.of(self.connection)
+            if self.connection.in_atomic_block or self.sessions.reads_committed(session):
+                return self._claim(session, asked)
+        with self.transaction():
+            return self._claim(session, asked)
 
     def _claim(self, session: psycopg.Connection[Any], asked: _Asked) -> list[Claim]:
         """Behind the mark while that is allowed and enough, else from the front."""

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Self
 
 from asgiref.sync import sync_to_async
-from django.core.exceptions import ImproperlyConfigured
+from django.conf import settings
 
 from soniq import get_default_app
 from soniq.arguments import decode
@@ -21,7 +21,7 @@ from soniq.task import Task as Job
 from soniq.transitions import Change
 from soniq_django.tasks import running
 from soniq_django.tasks.arguments import CallSignature, plainer
-from soniq_django.tasks.compat import AnyResult, AnyTask, TaskContext, task_backends
+from soniq_django.tasks.compat import AnyResult, AnyTask, TaskContext
 from soniq_django.tasks.options import job_options
 from soniq_django.tasks.policy import final
 from soniq_django.tasks.stored import kept_of, stored_task
@@ -196,8 +196,7 @@ def options_of(task: AnyTask) -> JobOptions:
 
 def backend_options(alias: str) -> Mapping[str, Any]:
     """The OPTIONS of a backend; none of one that there is no more."""
-    try:
-        options = task_backends[alias].options
-    except ImproperlyConfigured:
-        return {}
+    entries = getattr(settings, "TASKS", None)
+    entry = entries.get(alias) if isinstance(entries, dict) else None
+    options = entry.get("OPTIONS") if isinstance(entry, dict) else None
     return options if isinstance(options, Mapping) else {}

@@ -138,6 +138,24 @@ def test_show_has_all_there_is_to_say(command, letter) -> None:
     assert told.endswith("\nLast error\n  Traceback\n  ValueError: too slow\n")
 
 
+def test_show_has_a_line_for_each_failed_attempt(command, letter) -> None:
+    when, worker = "2026-11-22T10:00:00+00:00", "01a203eb-25b7-7d0e-a829-37a947cf3f2f"
+    failures = [
+        {
+            "attempt": n,
+            "worker_id": worker,
+            "at": when,
+            "error": f"Traceback\nValueError: token=hush{n} no {n}",
+        }
+        for n in (1, 2)
+    ]
+    told = command("show", letter(failures=failures)).out.partition("\nFailed attempts\n")[2].splitlines()
+
+    assert [line[:5] for line in told] == ["  1  ", "  2  "]
+    assert "2026-11-22 10:00:00 UTC" in told[0]
+    assert told[1].endswith(f"worker {worker}: ValueError: token=******** no 2")
+
+
 def test_an_id_that_is_not_there_is_told_from_one_that_is_none(command, app: Soniq) -> None:
     absent = str(uuid4())
 
