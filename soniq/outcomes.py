@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from soniq import transitions
 from soniq.backend import StorageBackend
 from soniq.errors import BackendConflict, BackendUnavailable
 from soniq.execution import Outcome
-from soniq.jobs import Claim
+from soniq.jobs import Claim, ClaimRequest
 
 logger = logging.getLogger("soniq.worker")
 
 
 def exchange(
-    backend: StorageBackend, outcomes: list[Outcome], **claim: Any
+    backend: StorageBackend, outcomes: list[Outcome], request: ClaimRequest
 ) -> tuple[list[bool], list[Claim]]:
     """Apply all outcomes and claim; say of each outcome whether its claim still held.
 
@@ -26,7 +25,7 @@ def exchange(
     :raises BackendConflict: it gave up the transaction; nothing was written
     """
     try:
-        return backend.exchange([outcome.change for outcome in outcomes], **claim)
+        return backend.exchange([outcome.change for outcome in outcomes], request)
     except (BackendUnavailable, BackendConflict):
         raise
     except Exception:
