@@ -1,6 +1,7 @@
 """Soniq: background jobs that live in your database."""
 
 from soniq.app import Soniq
+from soniq.codec import register_type
 from soniq.default import configure, default_app, get_default_app, set_default_app
 from soniq.default import shared as _shared
 from soniq.errors import (
@@ -17,6 +18,7 @@ from soniq.errors import (
     JobTimeout,
     NotConfigured,
     PayloadTooLarge,
+    ReferenceGone,
     SoniqError,
     UnknownTask,
 )
@@ -47,6 +49,7 @@ __all__ = [
     "MetricsSink",
     "NotConfigured",
     "PayloadTooLarge",
+    "ReferenceGone",
     "RetryPolicy",
     "Snooze",
     "Soniq",
@@ -63,6 +66,7 @@ __all__ = [
     "job",
     "middleware",
     "on_error",
+    "register_type",
     "set_default_app",
 ]
 

@@ -6,13 +6,16 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 from uuid import UUID
 
 from soniq import transitions
+from soniq.atomic import refusal
 from soniq.backend import StorageBackend
 from soniq.backends.select import open_backend
+from soniq.codec import REGISTERED, Missing, load, read, references_in
 from soniq.contexts import C, Capture
 from soniq.dead_letter import DeadLetterService
 from soniq.default import shared
@@ -68,6 +71,7 @@ class Soniq:
             ready=self._make_ready,
             run=self._run,
             aware=self._environment.aware,
+            refusal=lambda: refusal(self.backend, self._environment),
         )
         self.dead_letter = DeadLetterService(
             self.backend,
@@ -219,13 +223,7 @@ class Soniq:
         return Worker(
             backend=self.backend,
             registry=self.registry,
-            execution=Execution(
-                registry=self.registry,
-                settings=settings,
-                retry_policy=self._retry_policy,
-                metrics=self._metrics,
-                environment=self._environment,
-            ),
+            execution=self.execution(),
             settings=settings,
             concurrency=concurrency,
             queues=settings.queues if queues is None else check_queues(_listed(queues)),
@@ -235,10 +233,30 @@ class Soniq:
             recycling=recycling,
         )
 
+    def execution(
+        self, *, registry: Registry | None = None, environment: Environment | None = None
+    ) -> Execution:
+        """What runs single attempts, without a worker around it; for test kits.
+
+        :param registry: default: the app's own
+        :param environment: what surrounds the code of jobs; default: the app's own
+        """
+        return Execution(
+            backend=self.backend,
+            registry=registry or self.registry,
+            settings=self.settings,
+            retry_policy=self._retry_policy,
+            metrics=self._metrics,
+            environment=environment or self._environment,
+        )
+
     # -- looking and steering
 
     async def get_job(self, job_id: str | UUID) -> dict[str, Any] | None:
-        """The job as a dict, or None when it is gone, dead, or never was."""
+        """The job as a dict, or None when it is gone, dead, or never was.
+
+        Its ``args`` and ``result`` are what is stored: JSON, with marks for values that are more than that.
+        """
         job = await self._run(self.backend.get_job, canonical(job_id))
         return None if job is None else job.to_dict()
 
@@ -246,11 +264,19 @@ class Soniq:
         """What the handler returned; None before that, and after the result's time to live.
 
         :param result_model: a pydantic model to validate it into
+        :raises InvalidArguments: the result cannot be read any more: its class, or the job itself, is gone
+        :raises ReferenceGone: it refers to something that is gone, and the job's ``missing`` is not "none"
         """
         job = await self._run(self.backend.get_job, canonical(job_id))
         if job is None or job.status is not JobStatus.DONE or job.result is None:
             return None
-        return job.result if result_model is None else result_model.model_validate(job.result)
+        task = self.registry.find(job.job_name)
+        types = REGISTERED if task is None else task.types
+        references = references_in(job.result)
+        loaded = await self._environment.load(partial(load, references, types)) if references else {}
+        missing: Missing = "fail" if task is None else task.options.missing
+        value = read(job.result, types, loaded=loaded, missing=missing, path="result")
+        return value if result_model is None else result_model.model_validate(value)
 
     async def list_jobs(
         self,

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import ParamSpec, Protocol, TypeVar
 
-from soniq.errors import BackendError
+from soniq.errors import BackendError, ConfigurationError
 from soniq.jobs import Claim, ClaimRequest, JobStatus, NewJob, WorkerInfo
 from soniq.records import (
     DeadLetter,
@@ -48,6 +48,25 @@ class Silence:
 
     def close(self) -> None:
         """Nothing to do."""
+
+
+class JobTransaction(Protocol):
+    """The transaction around the handler of one atomic job. All calls come from the thread that began it."""
+
+    def begin(self) -> None:
+        """Open it."""
+
+    def check(self) -> None:
+        """Refuse to go on if the handler left something that cannot be committed as a whole.
+
+        :raises Exception: it closed the connection, left a block open, or caused an error and hid it
+        """
+
+    def commit(self) -> None:
+        """Commit. If this raises, nobody knows whether it did."""
+
+    def roll_back(self) -> None:
+        """Undo everything, unless it has ended already. Does not raise."""
 
 
 class Run(Protocol):
@@ -114,6 +133,14 @@ class StorageBackend(Protocol):
         called on any thread and must not block.
         """
         return Silence()
+
+    def job_transaction(self) -> JobTransaction:
+        """A transaction for the handler of an atomic job, on the calling thread; not yet begun.
+
+        :meth:`apply` on that thread belongs to it while it is open.
+        Asked for only where ``supports_transactions``.
+        """
+        raise ConfigurationError(f"{self.describe()} has no transactions")
 
     # -- producing
 

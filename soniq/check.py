@@ -112,7 +112,7 @@ def _examined(job: Job, registry: Registry) -> Finding | None:
     if task is None:
         return None
     try:
-        task.call_arguments(job.args, lambda: _context(job))
+        task.call_arguments(job.args, lambda: _context(job), unseen=True)
     except Exception as error:  # noqa: BLE001  # a model's validators are user code
         return Finding(
             kind="invalid_arguments",

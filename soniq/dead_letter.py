@@ -69,6 +69,12 @@ class DeadLetterService:
         self._ready = ready
         self._run = run
 
+    def on(self, backend: StorageBackend) -> DeadLetterService:
+        """The same service, for the dead letters of another store."""
+        return DeadLetterService(
+            backend, self._producer, ready=self._ready, run=backend.run, redactor=self._redactor
+        )
+
     async def list_dead_letter_jobs(self, filter: DeadLetterFilter | None = None) -> list[DeadLetter]:
         """Dead letters, newest first; at most ``filter.limit`` (1000) of them."""
         return await self._run(self._backend.list_dead_letters, checked(filter or DeadLetterFilter()))
@@ -93,7 +99,8 @@ class DeadLetterService:
         that of an enqueue would be. :meth:`replay_now` tells the two apart.
 
         :param reset_attempts: all its attempts again; False: one more attempt only
-        :param new_args: instead of the ones it died with; checked against the job's signature
+        :param new_args: instead of the ones it died with; checked against the job's signature. Values, and
+            what :attr:`DeadLetter.args` holds: marks such as ``{"$uuid": "..."}`` stay what they are
         :raises DeadLetterNotFound: there is no such dead letter
         :raises InvalidArguments: the arguments do not fit or cannot be stored; nothing was written
         """

@@ -14,6 +14,8 @@ from contextvars import Context, copy_context
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
+from soniq.backend import JobTransaction
+
 T = TypeVar("T")
 
 
@@ -52,9 +54,27 @@ class Surroundings:
 class Environment:
     """Plain Python: sync code runs on the thread of its slot, nothing is set up around it."""
 
+    # Does job_transaction() give one? For atomic jobs on a store that has no transactions itself.
+    supports_transactions = False
+
     def submit(self, thread: Executor, call: Callable[[], T]) -> Awaitable[T]:
         """Run sync code of a job; ``thread`` is its slot's."""
         return asyncio.get_running_loop().run_in_executor(thread, call)
+
+    async def load(self, call: Callable[[], T]) -> T:
+        """Make a blocking call of the framework for async code outside of jobs."""
+        return call()
+
+    def visit(self, thread: Executor, call: Callable[[], T]) -> Awaitable[T]:
+        """Run sync code where that of the present async job runs, and leave everything as it is after it.
+
+        ``thread`` is the slot's. Awaited in the job's own task.
+        """
+        return self.submit(thread, call)
+
+    def job_transaction(self) -> JobTransaction:
+        """A transaction for the handler of an atomic job; see :meth:`StorageBackend.job_transaction`."""
+        raise NotImplementedError
 
     def aware(self, naive: datetime) -> datetime | None:
         """The instant that a time without a zone means here; None: it could be any."""

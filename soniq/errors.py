@@ -9,7 +9,8 @@
     ├── UnknownTask                 no job of that name is registered here
     ├── InvalidEnqueue              options of one enqueue are wrong: queue, priority, time
     ├── InvalidArguments            arguments do not fit the job, or cannot be stored
-    │   └── PayloadTooLarge         ... because they are over the size limit
+    │   ├── PayloadTooLarge         ... because they are over the size limit
+    │   └── ReferenceGone           ... because what they refer to is not there any more
     ├── JobTimeout                  what is recorded for a job that overran its timeout
     ├── DeadLetterNotFound          there is no dead letter with that id
     ├── AppClosed                   the Soniq object was closed
@@ -105,6 +106,12 @@ class PayloadTooLarge(InvalidArguments):
             "store the data elsewhere and pass a reference",
             path=path,
         )
+
+
+class ReferenceGone(InvalidArguments):
+    """A stored argument or result refers to an object, such as a row, that is not there any more."""
+
+    code = "reference_gone"
 
 
 class JobTimeout(SoniqError):

@@ -10,22 +10,25 @@ import inspect
 import logging
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from soniq import transitions
-from soniq.arguments import clean_text, encode
+from soniq.arguments import clean_text
+from soniq.atomic import Atomically, Decided
+from soniq.backend import StorageBackend
+from soniq.codec import Unloaded, encode_result, load
 from soniq.contexts import Restored, restored
 from soniq.deadline import within
 from soniq.environment import Environment
-from soniq.errors import InvalidJob, JobTimeout
+from soniq.errors import InvalidJob, JobTimeout, ReferenceGone
 from soniq.exits import in_job
 from soniq.failures import class_path, describe, summarize
 from soniq.hooks import Hook, Hooks, MetricsSink, await_hook, call_hooks, is_async
-from soniq.jobs import Claim, DeadLetterReason, JobContext, Snooze
+from soniq.jobs import JSON, Claim, DeadLetterReason, JobContext, Snooze
 from soniq.redaction import redactor
 from soniq.registry import Registry
 from soniq.retry import RetryPolicy
@@ -50,6 +53,9 @@ class Outcome(NamedTuple):
     change: Change
     seconds: float = 0.0
     summary: str = ""  # one line about what went wrong, if something did; secrets masked
+    settled: bool | None = (
+        None  # whether the claim held, of a change that is written already; None: it is not
+    )
 
 
 class Running:
@@ -68,12 +74,14 @@ class Running:
 class Execution:
     """Runs attempts for one worker.
 
+    :param backend: keeps the jobs; the outcomes of atomic jobs are applied there
     :param clock: monotonic seconds, for durations
     """
 
     def __init__(
         self,
         *,
+        backend: StorageBackend,
         registry: Registry,
         settings: Settings,
         retry_policy: RetryPolicy | None,
@@ -90,6 +98,7 @@ class Execution:
         self._retry_policy = retry_policy
         self._metrics = metrics
         self._environment = environment
+        self._atomically = Atomically(backend, environment)
         self._clock = clock
         self._policies: dict[str, RetryPolicy] = {}
 
@@ -120,12 +129,19 @@ class Execution:
             decided = _undecided(claim, error)
         return self._outcome(claim, decided, started)
 
-    def _decide(self, attempt: _Attempt) -> _Decided:
+    def _decide(self, attempt: _Attempt) -> Decided:
         claim, hooks = attempt.claim, self._hooks
         about = (claim.job_name, claim.job_id)
         try:
             with self._environment.around_sync(), self._restored(attempt):
+                if attempt.references and (unfit := self._fill(attempt)):
+                    return unfit
                 call_hooks(hooks.before, *about, claim.attempt)
+                if attempt.task.options.atomic:
+                    decided = self._atomically.run(lambda: self._succeeded(attempt, attempt.call()))
+                    if decided[2] is not False:
+                        call_hooks(hooks.after, *about, self._milliseconds(attempt))
+                    return decided
                 value = attempt.call()
                 call_hooks(hooks.after, *about, self._milliseconds(attempt))
             return self._succeeded(attempt, value)
@@ -199,8 +215,8 @@ class Execution:
             decided = _undecided(claim, error)
         return self._outcome(claim, decided, started)
 
-    def _outcome(self, claim: Claim, decided: _Decided, started: float) -> Outcome:
-        return Outcome(claim, decided[0], self._clock() - started, self._told(decided[1]))
+    def _outcome(self, claim: Claim, decided: Decided, started: float) -> Outcome:
+        return Outcome(claim, decided[0], self._clock() - started, self._told(decided[1]), decided[2])
 
     def _told(self, summary: str) -> str:
         """The line as a log may have it: what jobs say may hold secrets, and escape sequences."""
@@ -208,59 +224,119 @@ class Execution:
             return ""
         return visible_line(clean_text(self._redactor.text(summary), limit=SUMMARY_BYTES))
 
-    def _prepare(self, claim: Claim, started: float) -> _Attempt | _Decided:
+    def _prepare(self, claim: Claim, started: float) -> _Attempt | Decided:
         """The attempt, ready to be made; or what becomes of a job that cannot even be called."""
         task = self._registry.find(claim.job_name)
         if task is None:
             text = f"no job named {claim.job_name!r} is registered in this worker"
-            return transitions.bury(claim, reason=DeadLetterReason.JOB_NOT_FOUND, error=text), text
+            return transitions.bury(claim, reason=DeadLetterReason.JOB_NOT_FOUND, error=text), text, None
+        if task.options.atomic and (why := self._atomically.refusal) is not None:
+            text = f"{task.name} is atomic=True: {why}"
+            return transitions.bury(claim, reason=DeadLetterReason.PERMANENT_FAILURE, error=text), text, None
+        attempt = _Attempt(task, claim, started, task.options.timeout_seconds(self._settings))
         try:
-            positional, named = task.call_arguments(claim.args, lambda: context_of(claim))
-        except BaseException as error:  # noqa: BLE001  # a model's validators are user code
-            summary = summarize(error)
-            return transitions.bury(
-                claim,
-                reason=DeadLetterReason.INVALID_ARGUMENTS,
-                error=clean_text(summary),
-                error_class=class_path(error),
-            ), summary
-        timeout = task.options.timeout_seconds(self._settings)
-        return _Attempt(task, claim, started, timeout, positional, named)
+            return self._fill(attempt) or attempt
+        except Unloaded as error:
+            attempt.references = error.references
+            return attempt  # they are loaded where the job's sync code runs
 
-    async def _run_in_loop(self, attempt: _Attempt, slot: Slot) -> _Decided:
+    def _fill(self, attempt: _Attempt) -> Decided | None:
+        """Give the attempt its arguments; or what becomes of a job that cannot be called with them.
+
+        What it refers to is loaded on the calling thread. That the database is away is raised: the attempt
+        failed, and the next one may go better.
+
+        :raises Unloaded: references were found among the arguments
+        """
+        task, claim = attempt.task, attempt.claim
+        loaded = load(attempt.references, task.types) if attempt.references else None
+        try:
+            attempt.positional, attempt.named = task.call_arguments(
+                claim.args, lambda: context_of(claim), loaded
+            )
+        except Unloaded:
+            raise
+        except BaseException as error:  # noqa: BLE001  # a model's validators are user code
+            return self._unfit(attempt, error)
+        return None
+
+    def _unfit(self, attempt: _Attempt, error: BaseException) -> Decided:
+        """What becomes of a job whose function cannot be called with what is stored."""
+        task, claim = attempt.task, attempt.claim
+        if isinstance(error, ReferenceGone) and task.options.missing == "discard":
+            note = clean_text(f"discarded without being run: {error}")
+            done = transitions.succeed(claim, result_json=None, ttl=self._result_ttl(task), error=note)
+            return done, note, None
+        text = summarize(error)
+        if error.__cause__ is not None:
+            text = f"{text} ({summarize(error.__cause__)})"
+        text = clean_text(text)
+        reason = DeadLetterReason.INVALID_ARGUMENTS
+        buried = transitions.bury(claim, reason=reason, error=text, error_class=class_path(error))
+        return buried, text, None
+
+    async def _fill_in_loop(self, attempt: _Attempt, slot: Slot) -> Decided | None:
+        """:meth:`_fill` on the slot's thread; the job's timeout holds for it, too."""
+        try:
+            unfit: Decided | None = await within(
+                attempt.timeout,
+                self._on_thread(slot, partial(self._in_context, attempt, partial(self._fill, attempt))),
+            )
+        except JobTimeout:
+            slot.abandon_if_busy()
+            raise
+        return unfit
+
+    async def _run_in_loop(self, attempt: _Attempt, slot: Slot) -> Decided:
         try:
             with self._restored(attempt):
-                value = await self._value(attempt, slot)
-            return self._succeeded(attempt, value)
+                if attempt.references and (unfit := await self._fill_in_loop(attempt, slot)):
+                    return unfit
+                value, decided = await self._value(attempt, slot)
+            return self._succeeded(attempt, value) if decided is None else decided
         except asyncio.CancelledError as error:
             if slot.interrupted:  # else it is the job's own doing, and a failure
                 slot.abandon_if_busy()
-                return transitions.interrupt(attempt.claim), ""
+                return transitions.interrupt(attempt.claim), "", None
             return await self._fail_in_loop(attempt, slot, error)
         except BaseException as error:  # noqa: BLE001  # SystemExit of a job must not stop the worker
             return await self._fail_in_loop(attempt, slot, error)
 
-    async def _value(self, attempt: _Attempt, slot: Slot) -> Any:
-        """What the handler returns, through middleware and between the hooks."""
+    async def _value(self, attempt: _Attempt, slot: Slot) -> tuple[Any, Decided | None]:
+        """What the handler returns, through middleware and between the hooks; if atomic, what comes of it."""
         claim, hooks = attempt.claim, self._hooks
         if hooks.before:
             about = (claim.job_name, claim.job_id, claim.attempt)
             await self._await_hooks(hooks.before, slot, attempt, *about)
+        value: Any = None
+        decided: Decided | None = None
         try:
-            value = await within(attempt.timeout, self._through_middleware(attempt, slot))
+            if attempt.task.options.atomic:
+                decided = await self._decided_atomically(attempt, slot)
+            else:
+                value = await within(attempt.timeout, self._through_middleware(attempt, slot))
         except JobTimeout:
             slot.abandon_if_busy()
             raise
-        if hooks.after:
+        if hooks.after and (decided is None or decided[2] is not False):
             elapsed = self._milliseconds(attempt)
             await self._await_hooks(hooks.after, slot, attempt, claim.job_name, claim.job_id, elapsed)
-        return value
+        return value, decided
+
+    async def _decided_atomically(self, attempt: _Attempt, slot: Slot) -> Decided:
+        """Middleware is within the transaction, hooks are not."""
+
+        async def body() -> Decided:
+            return self._succeeded(attempt, await self._through_middleware(attempt, slot))
+
+        return await self._atomically.run_in_loop(body, slot, attempt.timeout)
 
     def _through_middleware(self, attempt: _Attempt, slot: Slot) -> Awaitable[Any]:
         chain: Callable[[], Awaitable[Any]]
         chain = attempt.call
         if not attempt.task.is_async:
-            chain = partial(self._on_thread, slot, partial(self._in_context, attempt, attempt.call))
+            there = self._within_transaction if attempt.task.options.atomic else self._on_thread
+            chain = partial(there, slot, partial(self._in_context, attempt, attempt.call))
         if self._hooks.around:
             context = context_of(attempt.claim)
             for wrapper in reversed(self._hooks.around):
@@ -275,6 +351,11 @@ class Execution:
         call_there = partial(copy_context().run, _carry(surrounded))
         return _unwrap(await self._environment.submit(slot.thread, call_there))
 
+    async def _within_transaction(self, slot: Slot, call: Callable[[], Any]) -> Any:
+        """Like :meth:`_on_thread`, without cleaning up before and after it."""
+        call_there = partial(copy_context().run, _carry(call))
+        return _unwrap(await self._environment.visit(slot.thread, call_there))
+
     async def _await_hooks(
         self, hooks: list[Hook], slot: Slot, attempt: _Attempt, *arguments: object
     ) -> None:
@@ -286,7 +367,7 @@ class Execution:
                 call = partial(call_hooks, [hook], *arguments)
                 await self._on_thread(slot, partial(self._in_context, attempt, call, strict=False))
 
-    async def _fail_in_loop(self, attempt: _Attempt, slot: Slot, error: BaseException) -> _Decided:
+    async def _fail_in_loop(self, attempt: _Attempt, slot: Slot, error: BaseException) -> Decided:
         if self._hooks.error:
             claim = attempt.claim
             about = (claim.job_name, claim.job_id, error, claim.attempt)
@@ -297,30 +378,33 @@ class Execution:
     def _milliseconds(self, attempt: _Attempt) -> float:
         return (self._clock() - attempt.started) * 1000
 
-    def _succeeded(self, attempt: _Attempt, value: Any) -> _Decided:
+    def _succeeded(self, attempt: _Attempt, value: Any) -> Decided:
         task, claim = attempt.task, attempt.claim
         if isinstance(value, Snooze):
             if not is_seconds(value.seconds):
                 raise InvalidJob(f"the job returned {value!r}: give 0 or more seconds")
             seconds = min(value.seconds, self._settings.snooze_max_seconds)
             reason = None if value.reason is None else clean_text(str(value.reason))
-            return transitions.snooze(claim, seconds=seconds, reason=reason), reason or ""
-        ttl = self._settings.result_ttl
-        if task.options.result_ttl is not None:
-            ttl = task.options.result_ttl
+            return transitions.snooze(claim, seconds=seconds, reason=reason), reason or "", None
+        ttl = self._result_ttl(task)
         if value is None:
-            return transitions.succeed(claim, result_json=None, ttl=ttl), ""
+            return transitions.succeed(claim, result_json=None, ttl=ttl), "", None
         if inspect.iscoroutine(value):
             value.close()
             raise InvalidJob("the job returned a coroutine, so its code did not run; declare it async def")
         try:
-            text = encode(value, limit=self._settings.max_result_bytes, path="result")
+            text = encode_result(value, limit=self._settings.max_result_bytes, types=task.types)
         except BaseException as error:  # noqa: BLE001  # a value's own methods may raise anything
             note = f"the result was not stored: {summarize(error)}"
-            return transitions.succeed(claim, result_json=None, ttl=ttl, error=clean_text(note)), note
-        return transitions.succeed(claim, result_json=text, ttl=ttl), ""
+            done = transitions.succeed(claim, result_json=None, ttl=ttl, error=clean_text(note))
+            return done, note, None
+        return transitions.succeed(claim, result_json=text, ttl=ttl), "", None
 
-    def _failed(self, attempt: _Attempt, error: BaseException) -> _Decided:
+    def _result_ttl(self, task: Task[..., Any]) -> float | None:
+        own = task.options.result_ttl
+        return self._settings.result_ttl if own is None else own
+
+    def _failed(self, attempt: _Attempt, error: BaseException) -> Decided:
         task, claim = attempt.task, attempt.claim
         overran = isinstance(error, JobTimeout)
         change = transitions.fail(
@@ -330,7 +414,7 @@ class Execution:
             delay=self._retry_delay(task, claim, error),
             exhausted=DeadLetterReason.TIMEOUT if overran else DeadLetterReason.MAX_RETRIES_EXCEEDED,
         )
-        return change, summarize(error)
+        return change, summarize(error), None
 
     def _retry_delay(self, task: Task[..., Any], claim: Claim, error: BaseException) -> float | None:
         own = self._policies.get(task.name)
@@ -368,11 +452,11 @@ class Execution:
                 logger.exception("the metrics sink failed; the job goes on")
 
 
-def _undecided(claim: Claim, error: BaseException) -> _Decided:
+def _undecided(claim: Claim, error: BaseException) -> Decided:
     """A failure that is told in constants, for when telling it failed: every attempt needs an outcome."""
     logger.error("the attempt at job %s could not be judged", claim.job_id, exc_info=error)
     text = "the attempt ended in an error that could not be told; see the worker's log"
-    return transitions.fail(claim, error=text, error_class=class_path(error), delay=60.0), text
+    return transitions.fail(claim, error=text, error_class=class_path(error), delay=60.0), text, None
 
 
 @dataclass(slots=True)
@@ -383,14 +467,12 @@ class _Attempt:
     claim: Claim
     started: float
     timeout: float | None  # seconds
-    positional: tuple[Any, ...]
-    named: dict[str, Any]
+    references: Sequence[Mapping[str, JSON]] = ()  # to be loaded before it has arguments
+    positional: tuple[Any, ...] = ()
+    named: dict[str, Any] = field(default_factory=dict)
 
     def call(self) -> Any:
         return self.task.fn(*self.positional, **self.named)
-
-
-_Decided: TypeAlias = tuple[Change, str]  # and one line about what went wrong, if something did
 
 
 def context_of(claim: Claim) -> JobContext:

@@ -18,12 +18,18 @@ def exchange(
 ) -> tuple[list[bool], list[Claim]]:
     """Apply all outcomes and claim; say of each outcome whether its claim still held.
 
+    What atomic jobs have settled in their own transactions is not written again.
     Should the storage refuse one of them for what it contains, the others are still written, and that
     one is recorded as a failure with constant text: every attempt ends in a state.
 
     :raises BackendUnavailable: the storage is away; nothing was written
     :raises BackendConflict: it gave up the transaction; nothing was written
     """
+    pending = [outcome for outcome in outcomes if outcome.settled is None]
+    if len(pending) < len(outcomes):
+        answers, claims = exchange(backend, pending, **claim)
+        written = iter(answers)
+        return [next(written) if one.settled is None else one.settled for one in outcomes], claims
     try:
         return backend.exchange([outcome.change for outcome in outcomes], request)
     except (BackendUnavailable, BackendConflict):

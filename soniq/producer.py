@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 from soniq.arguments import encode, fingerprint
 from soniq.backend import Run, StorageBackend
+from soniq.codec import encode_arguments, read
 from soniq.contexts import as_text
 from soniq.errors import InvalidArguments, InvalidEnqueue
 from soniq.ids import uuid7_text
@@ -27,6 +28,10 @@ logger = logging.getLogger("soniq.enqueue")
 Aware: TypeAlias = Callable[[datetime], datetime | None]
 Target: TypeAlias = Task[..., Any] | TaskRef | str | Callable[..., Any]
 
+# Told of each enqueue on the thread that made it: the jobs, and the ids that the caller gets. What it raises
+# reaches the caller.
+Watcher: TypeAlias = Callable[[list[NewJob], list[str]], None]
+
 MAX_DEDUP_KEY = 255
 LAST_YEAR = 9998  # of scheduled_at; sums beyond the year 9999 overflow
 
@@ -37,6 +42,7 @@ class JobProducer:
     :param ready: called before each sync use: sets the store up, or refuses because the app is closed
     :param run: makes a blocking call for async code, once the store is ready
     :param aware: gives the instant that a naive time means, or None where it means none
+    :param refusal: why atomic jobs cannot be run here; None: they can
     """
 
     def __init__(
@@ -49,6 +55,7 @@ class JobProducer:
         run: Run,
         new_id: Callable[[], str] = uuid7_text,
         aware: Aware = lambda _naive: None,
+        refusal: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._backend = backend
         self._registry = registry
@@ -57,9 +64,11 @@ class JobProducer:
         self._run = run
         self._new_id = new_id
         self._aware = aware
+        self._refusal = refusal
         self._capture = registry.contexts.capture
         self._hostname = socket.gethostname()
         self._unknown = JobOptions()
+        self.watchers: list[Watcher] = []  # of test kits
 
     def enqueue(self, target: Target, args: Mapping[str, Any], options: EnqueueOptions) -> str:
         """Store one job on the calling thread, within its transaction; return its id."""
@@ -74,7 +83,7 @@ class JobProducer:
         self, target: Target, args: Mapping[str, Any], options: EnqueueOptions, context: str | None
     ) -> str:
         self._ready()
-        return self._backend.enqueue([self.new_job(target, args, options, context)])[0]
+        return self._store([self.new_job(target, args, options, context)])[0]
 
     def enqueue_many(
         self, target: Target, args_list: Iterable[Mapping[str, Any]], options: EnqueueOptions
@@ -102,7 +111,17 @@ class JobProducer:
         self._ready()
         if isinstance(args_list, (str, Mapping)) or not isinstance(args_list, Iterable):
             raise InvalidEnqueue(f"args_list is {args_list!r}: give a list of dicts of keyword arguments")
-        return self._backend.enqueue(_numbered(self._maker(target, options, context), args_list))
+        return self._store(_numbered(self._maker(target, options, context), args_list))
+
+    def _store(self, jobs: Iterable[NewJob]) -> list[str]:
+        watchers = tuple(self.watchers)
+        if not watchers:
+            return self._backend.enqueue(jobs)
+        noted = list(jobs)
+        ids = self._backend.enqueue(noted)
+        for watcher in watchers:
+            watcher(noted, ids)
+        return ids
 
     def new_job(
         self, target: Target, args: Mapping[str, Any], options: EnqueueOptions, context: str | None = None
@@ -117,13 +136,18 @@ class JobProducer:
         return self._maker(target, options, context)(args)
 
     def _maker(
-        self, target: Target, options: EnqueueOptions, context: str | None
+        self, target: Target, options: EnqueueOptions, context: str | None, *, keep_marks: bool = False
     ) -> Callable[[Mapping[str, Any]], NewJob]:
-        """What makes a job of arguments; all that jobs of one call have in common is settled here."""
+        """What makes a job of arguments; all that jobs of one call have in common is settled here.
+
+        :param keep_marks: the arguments were read from the store, and edited perhaps
+        """
         name, task = self._resolve(target)
         job = task.options if task is not None else self._unknown
         if isinstance(target, Task):
             options = options.over(target.defaults)
+        if job.atomic and (why := self._refusal()) is not None:
+            raise InvalidEnqueue(f"{name} is atomic=True: {why}")
         ref = target if isinstance(target, TaskRef) else None
         queue = check_queue(_first(options.queue, ref.queue if ref else None, job.queue), InvalidEnqueue)
         priority = check_priority(
@@ -139,8 +163,16 @@ class JobProducer:
         producer_id = f"{self._hostname}:{os.getpid()}"
 
         def made(args: Mapping[str, Any]) -> NewJob:
-            stored = dict(args) if task is None else _validated(task, task.signature.bind((), args))
-            text = encode(stored, limit=limit)
+            if task is None:
+                stored, text = encode_arguments(dict(args), limit=limit, keep_marks=keep_marks)
+            else:
+                bound = task.signature.bind((), args)
+                kept = keep_marks
+                if keep_marks:
+                    bound = _readable(task, bound, limit)
+                if task.options.validate is not None:
+                    bound, kept = _validated(task, bound), False
+                stored, text = encode_arguments(bound, limit=limit, types=task.types, keep_marks=kept)
             hashed = fingerprint(stored) if unique else None
             return NewJob(
                 new_id(),
@@ -178,8 +210,8 @@ class JobProducer:
             priority=letter.priority if priority is None else priority,
         )
         self._ready()
-        given = letter.args if args is None else args
-        job = self.new_job(letter.job_name, given, options, as_text(letter.context))
+        made = self._maker(letter.job_name, options, as_text(letter.context), keep_marks=True)
+        job = made(letter.args if args is None else args)
         return job._replace(max_attempts=max_attempts or letter.max_attempts)
 
     def _resolve(self, target: Target) -> tuple[str, Task[..., Any] | None]:
@@ -225,11 +257,19 @@ def _numbered(
         yield job
 
 
+def _readable(task: Task[..., Any], args: dict[str, Any], limit: int) -> dict[str, Any]:
+    """Arguments in their stored form, values among them perhaps, if the job will be able to read them.
+
+    In their stored form again; as values if the job has a model to check them.
+    """
+    stored, _ = encode_arguments(args, limit=limit, types=task.types, keep_marks=True)
+    values: dict[str, Any] = read(stored, task.types, of_call=True)
+    return stored if task.options.validate is None else values
+
+
 def _validated(task: Task[..., Any], args: dict[str, Any]) -> dict[str, Any]:
     """The arguments as the job's model stores them."""
-    model = task.options.validate
-    if model is None:
-        return args
+    model: Any = task.options.validate
     try:
         stored = dict(model.model_validate(args).model_dump(mode="json"))
     except ValueError as error:  # pydantic's ValidationError is one

@@ -11,6 +11,7 @@ a URL.
 
 from __future__ import annotations
 
+import base64
 import difflib
 import itertools
 import re
@@ -172,8 +173,8 @@ class Redactor:
         return hidden
 
     def _is_pair(self, items: list[JSON]) -> bool:
-        """Whether this is a hidden name and its value, as lists of headers have them."""
-        return len(items) == 2 and isinstance(items[0], str) and self.hides(items[0])  # noqa: PLR2004  # a pair
+        """Whether this is a hidden name and its value, as lists of headers and dicts by enums have them."""
+        return len(items) == 2 and any(map(self.hides, _names_of(items[0])))  # noqa: PLR2004  # a pair
 
 
 @lru_cache(maxsize=16)
@@ -199,6 +200,20 @@ def check_names(value: object) -> tuple[str, ...]:
                 f"redact has {name!r}, which takes out a usual name, but {name[1:]!r} is none; {hint}"
             )
     return tuple(value) if isinstance(value, (list, tuple)) else tuple(sorted(value))
+
+
+def _names_of(first: JSON) -> list[str]:
+    """The name that the first of a pair may be: a text, or bytes or the member of an enum as stored."""
+    if isinstance(first, str):
+        return [first]
+    if not isinstance(first, dict):
+        return []
+    if isinstance(raw := first.get("$bytes"), str):
+        try:
+            return [base64.b64decode(raw).decode("latin-1")]
+        except ValueError:
+            return []
+    return [str(first["name"])] if "$enum" in first and "name" in first else []
 
 
 def _words(name: str) -> list[str]:

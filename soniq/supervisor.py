@@ -14,16 +14,18 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 logger = logging.getLogger("soniq.supervisor")
 
 SUPERVISED = "SONIQ_SUPERVISED"  # set in the environment of a child
+PATIENCE = "SONIQ_PATIENCE"  # ... seconds that its jobs have once the supervisor is gone; unset = as ever
 LONGEST_BACKOFF = 15.0
 HEALTHY_AFTER = 10.0  # seconds that a child must have lived to be started anew without a pause
 PASSED_ON = (signal.SIGTERM, signal.SIGINT)
 KILL_AFTER = 5.0  # seconds beyond the shutdown timeout
+RELOAD_PATIENCE = 2.0  # seconds that running jobs have to finish before their worker is replaced
 
 
 @dataclass(slots=True)
@@ -35,6 +37,13 @@ class _Child:
     started: float = 0.0
     backoff: float = 0.5
     due: float = field(default=0.0)  # when to start it (again)
+    hurry_at: float = float("inf")  # when to tell it, while it is replaced, that its time is up
+    reloading: bool = False  # whether it was told to make room for a successor
+    hurried: bool = False  # ... and then, that its time is up
+
+
+class _Reload:
+    """An event: replace all children."""
 
 
 class Supervisor:
@@ -62,7 +71,7 @@ class Supervisor:
         self._restart = restart
         self._shutdown_timeout = shutdown_timeout
         self._clock = clock
-        self._events: queue.SimpleQueue[_Child | int] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[_Child | _Reload | int] = queue.SimpleQueue()
         self._stopping = False
         self._kill_at = float("inf")
 
@@ -80,8 +89,18 @@ class Supervisor:
                 event = self._next_event()
                 if isinstance(event, _Child):
                     status = self._ended(event) or status
+                elif isinstance(event, _Reload):
+                    self._replace_all()
                 elif event is not None:
                     self._stop(event)
+
+    def reload(self) -> None:
+        """Replace all children, for instance because their code has changed. Any thread may call this.
+
+        Jobs that do not finish within :data:`RELOAD_PATIENCE` are given back. Children that wait to be
+        started anew, because they died, are started at once.
+        """
+        self._events.put(_Reload())
 
     def _start_due(self) -> None:
         if self._stopping:
@@ -103,10 +122,11 @@ class Supervisor:
         process.wait()
         self._events.put(child)
 
-    def _next_event(self) -> _Child | int | None:
+    def _next_event(self) -> _Child | _Reload | int | None:
         """A child that ended, or a signal; None when it is time to look at the clock."""
         now = self._clock()
         waits = [child.due - now for child in self._children if child.process is None]
+        waits += [child.hurry_at - now for child in self._children]
         waits.append(self._kill_at - now)
         timeout = max(0.0, min(waits))
         try:
@@ -114,6 +134,7 @@ class Supervisor:
         except queue.Empty:
             if self._clock() >= self._kill_at:
                 self._kill()
+            self._hurry()
             return None
 
     def _ended(self, child: _Child) -> int:
@@ -123,12 +144,14 @@ class Supervisor:
         if process.stdin is not None:
             process.stdin.close()
         code = process.returncode
-        if self._stopping and -code in PASSED_ON:
+        reloaded, child.reloading, child.hurried = child.reloading, False, False
+        child.hurry_at = float("inf")
+        if (self._stopping or reloaded) and -code in PASSED_ON:
             code = 0  # our signal met it before it listened to signals, so before it claimed anything
         if self._stopping or not self._restart:
             child.due = float("inf")
             return code if code >= 0 else 128 - code
-        if self._clock() - child.started >= HEALTHY_AFTER or code == 0:
+        if reloaded or self._clock() - child.started >= HEALTHY_AFTER or code == 0:
             child.backoff = 0.5
             child.due = self._clock()
         else:
@@ -144,6 +167,33 @@ class Supervisor:
                 max(0.0, child.due - self._clock()),
             )
         return 0
+
+    def _replace_all(self) -> None:
+        """Tell all children to make room for their successors, which :meth:`_ended` starts."""
+        if self._stopping:
+            return
+        now = self._clock()
+        for child in self._children:
+            child.backoff = 0.5
+            if child.process is None:
+                child.due = now
+            elif not child.reloading:
+                child.reloading = True
+                child.hurry_at = now + RELOAD_PATIENCE
+                child.process.send_signal(signal.SIGTERM)
+
+    def _hurry(self) -> None:
+        """Tell children that are to be replaced to give back what still runs; at last, kill them."""
+        now = self._clock()
+        for child in self._children:
+            if child.process is None or child.hurry_at > now:
+                continue
+            if child.hurried:
+                child.process.kill()
+                child.hurry_at = float("inf")
+            else:
+                child.process.send_signal(signal.SIGTERM)
+                child.hurried, child.hurry_at = True, now + KILL_AFTER
 
     def _stop(self, number: int) -> None:
         """Pass the signal on; the first one also starts the time that the children have."""
@@ -177,7 +227,10 @@ class Supervisor:
 
 
 def stop_with_supervisor(stop: Callable[[], object], environment: Mapping[str, str] = os.environ) -> None:
-    """In a supervised child: call ``stop`` when the supervisor is gone. Elsewhere: nothing."""
+    """In a supervised child: call ``stop`` when the supervisor is gone. Elsewhere: nothing.
+
+    With :data:`PATIENCE` in the environment, ``stop`` is called again after so many seconds.
+    """
     if SUPERVISED not in environment:
         return
 
@@ -186,5 +239,9 @@ def stop_with_supervisor(stop: Callable[[], object], environment: Mapping[str, s
         while os.read(0, 1024):
             pass
         stop()
+        if PATIENCE in environment:
+            time.sleep(float(environment[PATIENCE]))
+            with suppress(RuntimeError):  # it has stopped already
+                stop()
 
     threading.Thread(target=watch, name="soniq-supervised", daemon=True).start()

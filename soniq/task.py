@@ -8,10 +8,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import Any, Generic, ParamSpec, Protocol, TypeAlias, TypedDict, TypeVar, cast
+from typing import Any, Generic, ParamSpec, Protocol, TypeAlias, TypedDict, TypeVar, cast, get_args
 
+from soniq.codec import Loaded, Missing, Types, Unloaded, is_marked, read, references_in
 from soniq.errors import ConfigurationError, InvalidArguments, InvalidJob
-from soniq.jobs import JobContext
+from soniq.jobs import JSON, JobContext
 from soniq.retry import TaskRetryPolicy, delays_of
 from soniq.settings import (
     Settings,
@@ -30,6 +31,7 @@ When: TypeAlias = datetime | timedelta | float
 
 EXPLICIT_NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
 MAX_NAME = 255
+_CONTAINERS = frozenset({dict, list})
 
 
 _ALIASES = {"retries": "max_retries", "args_model": "validate"}
@@ -51,9 +53,11 @@ class JobKeywords(TypedDict, total=False):
     discard_on: type[BaseException] | Sequence[type[BaseException]]  # these never are
     timeout: float  # seconds; 0 = none
     unique: bool  # one live job per arguments
+    atomic: bool  # the handler's writes and its end commit in one transaction (Django)
     validate: type[Any]  # a pydantic model of the arguments
     args_model: type[Any]  # the same as validate
     result_ttl: float  # seconds
+    missing: Missing  # when an object that an argument refers to is gone: "fail", "discard" or "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,8 +75,10 @@ class JobOptions:
     discard_on: tuple[type[BaseException], ...] = ()
     timeout: float | None = None
     unique: bool = False
+    atomic: bool = False
     validate: type[Any] | None = None
     result_ttl: float | None = None
+    missing: Missing = "fail"
 
     @classmethod
     def from_keywords(cls, keywords: JobKeywords) -> JobOptions:
@@ -104,13 +110,15 @@ class JobOptions:
             check_priority(self.priority, InvalidJob)
         if self.max_retries is not None:
             check_retries(self.max_retries, InvalidJob)
-        for name in ("retry_backoff", "retry_jitter", "unique"):
+        for name in ("retry_backoff", "retry_jitter", "unique", "atomic"):
             if not isinstance(getattr(self, name), bool):
                 raise InvalidJob(f"{name} is {getattr(self, name)!r}: give True or False")
         for name in ("timeout", "result_ttl"):
             value = getattr(self, name)
             if value is not None and not is_seconds(value):
                 raise InvalidJob(f"{name} is {value!r}: give 0 or more seconds")
+        if self.missing not in get_args(Missing):
+            raise InvalidJob(f"missing is {self.missing!r}: give 'fail', 'discard' or 'none'")
         if self.validate is not None and not hasattr(self.validate, "model_validate"):
             raise InvalidJob(f"validate is {self.validate!r}: give a pydantic model")
         self.retry_policy(Settings())
@@ -222,20 +230,48 @@ class Task(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<Task {self.name}>"
 
+    @functools.cached_property
+    def types(self) -> Types:
+        """The classes that arguments and results may be of; looked up when they are first needed."""
+        return Types.of(self.fn, self.name)
+
     def call_arguments(
-        self, stored: object, context: Callable[[], JobContext]
+        self,
+        stored: object,
+        context: Callable[[], JobContext],
+        loaded: Loaded | None = None,
+        *,
+        unseen: bool = False,
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Positional and keyword arguments of the function for a stored job.
 
-        :raises InvalidArguments: the stored arguments do not fit the function (any more)
+        :param loaded: what references among them mean
+        :param unseen: read references as None, to see whether the rest fits
+        :raises Unloaded: there are references among them, and ``loaded`` is None
+        :raises InvalidArguments: the stored arguments cannot be read, or do not fit the function (any more)
+        :raises ReferenceGone: a reference leads nowhere, and the job's ``missing`` is not "none"
         :raises Exception: whatever the job's model raises for arguments that it refuses
         """
         if not isinstance(stored, dict):
             raise InvalidArguments(f"the stored arguments are {type(stored).__name__}, no dict")
+        for item in stored.values():
+            if type(item) in _CONTAINERS:  # most jobs have none, and nothing else can hold a mark
+                stored = self._read(stored, loaded, unseen=unseen)
+                break
         if self.options.validate is not None:
             model = self.options.validate.model_validate(stored)
             stored = {name: getattr(model, name) for name in stored}
         return self.signature.call_arguments(stored, context)
+
+    def _read(self, stored: dict[str, JSON], loaded: Loaded | None, *, unseen: bool) -> dict[str, Any]:
+        if not is_marked(stored):
+            return stored
+        if loaded is None and not unseen and (references := references_in(list(stored.values()))):
+            raise Unloaded(references)
+        values: dict[str, Any] = read(
+            stored, self.types, loaded=loaded, missing=self.options.missing, of_call=True
+        )
+        return values
 
     def using(
         self,

@@ -5,6 +5,7 @@
                  enqueue                         claim (attempt + 1)
     (nothing) ────────────▶ queued ───────────────────────────────▶ processing
                               ▲ │                                     │ │ │
+                              │ ├─ hasten ──▶ queued (due now)        │ │ │
                               │ ├─ cancel ──▶ cancelled               │ │ │
                               │ └─ bury_waiting ──▶ dead letter       │ │ │
                               │                                       │ │ │
@@ -34,7 +35,7 @@ from soniq.jobs import Claim, DeadLetterReason, JobStatus
 
 FAILURE_BYTES = 4096  # of an error in a job's history; its last error is kept whole
 
-Verb: TypeAlias = Literal["succeed", "retry", "snooze", "interrupt", "rescue", "cancel", "bury"]
+Verb: TypeAlias = Literal["succeed", "retry", "snooze", "interrupt", "rescue", "cancel", "hasten", "bury"]
 
 
 class Failure(NamedTuple):
@@ -60,6 +61,7 @@ class Change(NamedTuple):
     ttl: float | None = None  # of a finished job: seconds until it may be purged; None = kept
     reason: DeadLetterReason | None = None  # of a dead letter
     overdue: float = 0.0  # guard of a queued job: due for at least so many seconds; 0 = it may be delayed
+    sooner: bool = False  # of a queued job: what is due earlier than ``delay`` says stays so
     failure: Failure | None = None  # one more for the history of the job, or of the dead letter it becomes
 
 
@@ -188,6 +190,18 @@ def cancel(job_id: str, *, ttl: float | None) -> Change:
         attempt=0,
         status=JobStatus.CANCELLED,
         ttl=ttl,
+    )
+
+
+def hasten(job_id: str) -> Change:
+    """Make a job that waits (delayed, or for a retry) due now; one that is due keeps its place."""
+    return Change(
+        verb="hasten",
+        job_id=job_id,
+        worker_id=None,
+        attempt=0,
+        status=JobStatus.QUEUED,
+        sooner=True,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from django.apps import AppConfig
@@ -22,10 +23,16 @@ class SoniqConfig(AppConfig):
         """Called by Django once all models are loaded."""
         from soniq_django import context  # noqa: F401, PLC0415  # registers language and time zone
         from soniq_django.conf import configure  # noqa: PLC0415  # needs the models
+        from soniq_django.references import register  # noqa: PLC0415  # as above
 
+        register()
         settings = configure()
         autodiscover_modules(settings.jobs_module)
         setting_changed.connect(_reconfigure, dispatch_uid="soniq_django")
+        if settings.dev_worker:
+            from soniq_django.dev_worker import accompany  # noqa: PLC0415  # few processes need it
+
+            accompany(sys.argv)
 
 
 def _reconfigure(*, setting: str, **_kwargs: Any) -> None:

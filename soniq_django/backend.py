@@ -8,7 +8,11 @@ from typing import ParamSpec, TypeVar
 from asgiref.sync import sync_to_async
 from django.db import connections
 
+from soniq.backend import JobTransaction
+from soniq.dead_letter import DeadLetterService
 from soniq.errors import ConfigurationError
+from soniq_django.atomic import OrmTransaction
+from soniq_django.conf import current_app, read_settings
 from soniq_django.store.dead_letters import DeadLetterTable
 from soniq_django.store.reading import JobTable
 from soniq_django.store.schema import check_migrated
@@ -44,8 +48,8 @@ class DjangoBackend(JobTable, WorkerTable, DeadLetterTable):
         if self.connection.in_atomic_block:
             raise ConfigurationError(
                 f"a worker cannot run inside a transaction of {self.alias!r} (a TestCase, the db fixture): "
-                "it would not see its jobs; in tests use an app in memory (the fixtures soniq_app and "
-                "run_jobs, or soniq.testing.make_app), or a TransactionTestCase"
+                "it would not see its jobs; in tests call soniq_django.testing.drain_jobs(), or use an app "
+                "in memory (the fixtures soniq_app and run_jobs), or a TransactionTestCase"
             )
 
     def check_ready(self) -> None:
@@ -65,6 +69,20 @@ class DjangoBackend(JobTable, WorkerTable, DeadLetterTable):
             for table in (self.jobs, self.dead_letters, self.workers):
                 table.delete()
 
+    def job_transaction(self) -> JobTransaction:
+        """On the database of the jobs."""
+        return OrmTransaction(self.alias)
+
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """On the thread that async code shares for the ORM, so within its transaction."""
         return await sync_to_async(call, thread_sensitive=True)(*args, **kwargs)
+
+
+def backend_on(alias: str) -> DjangoBackend:
+    """The store of the rows on this database, whichever app is the default one."""
+    return DjangoBackend(alias, notify=read_settings().notify)
+
+
+def dead_letters_on(alias: str) -> DeadLetterService:
+    """The service for dead letters on this database."""
+    return current_app().dead_letter.on(backend_on(alias))

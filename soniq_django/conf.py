@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
@@ -13,7 +13,8 @@ from django.core.exceptions import ImproperlyConfigured
 from soniq import ConfigurationError, Soniq, get_default_app, set_default_app
 from soniq.settings import Settings, check_known
 
-_OWN = ("DATABASE", "JOBS_MODULE", "NOTIFY", "PROCESSES")
+_OWN = ("DATABASE", "DEV_WORKER", "JOBS_MODULE", "NOTIFY", "PROCESSES", "TESTING")
+_MODES = ("manual", "inline", "memory")
 _CORE = {field.name.upper(): field.name for field in fields(Settings)}
 _QUOTED_OR_NAME = re.compile(
     r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\b(?P<name>""" + "|".join(_CORE.values()) + r")\b"
@@ -26,9 +27,11 @@ class DjangoSettings:
 
     core: dict[str, Any]  # keywords of Soniq
     database: str | None = None  # alias that holds the tables; None = the router's choice
+    dev_worker: bool = False  # runserver runs a worker beside itself, in DEBUG
     processes: int = 1  # worker processes per soniq_worker
     notify: bool = True  # wake workers by LISTEN/NOTIFY where the database can
     jobs_module: str = "jobs"  # imported from every installed app
+    testing: Literal["manual", "inline", "memory"] | None = None  # what becomes of jobs in tests
 
 
 def read_settings() -> DjangoSettings:
@@ -40,9 +43,7 @@ def read_settings() -> DjangoSettings:
     if not isinstance(values, Mapping):
         raise ImproperlyConfigured(f"SONIQ is {values!r}: give a dict of settings")
     try:
-        check_known(
-            values, [*_CORE, "DATABASE", "JOBS_MODULE", "NOTIFY", "PROCESSES"], what="key in settings.SONIQ:"
-        )
+        check_known(values, [*_CORE, *_OWN], what="key in settings.SONIQ:")
     except ConfigurationError as error:
         raise ImproperlyConfigured(str(error)) from None
     try:
@@ -64,31 +65,50 @@ def read_settings() -> DjangoSettings:
     notify = values.get("NOTIFY", True)
     if not isinstance(notify, bool):
         raise ImproperlyConfigured(f"SONIQ['NOTIFY'] is {notify!r}: give True or False")
+    dev_worker = values.get("DEV_WORKER", False)
+    if not isinstance(dev_worker, bool):
+        raise ImproperlyConfigured(f"SONIQ['DEV_WORKER'] is {dev_worker!r}: give True or False")
     processes = values.get("PROCESSES", 1)
     if isinstance(processes, bool) or not isinstance(processes, int) or processes < 1:
         raise ImproperlyConfigured(f"SONIQ['PROCESSES'] is {processes!r}: give 1 or more")
+    testing = values.get("TESTING")
+    if testing is not None and testing not in _MODES:
+        raise ImproperlyConfigured(
+            f"SONIQ['TESTING'] is {testing!r}: give one of {', '.join(_MODES)} in the settings of tests, and "
+            "leave it out of all others"
+        )
     return DjangoSettings(
         core=core,
         database=database,
-        notify=notify,
+        dev_worker=dev_worker,
+        notify=notify and testing is None,  # nobody listens, and tests count callbacks of on_commit()
         processes=processes,
         jobs_module=jobs_module,
+        testing=testing,
     )
 
 
 def configure() -> DjangoSettings:
     """Make the app that ``settings.SONIQ`` describes, and make it the default one."""
+    settings = read_settings()
+    set_default_app(app_on(settings.database, settings))
+    if settings.testing is not None:
+        from soniq_django.testing import testing_mode  # noqa: PLC0415  # for tests alone
+
+        set_default_app(testing_mode(settings.testing).enable())
+    return settings
+
+
+def app_on(database: str | None, settings: DjangoSettings) -> Soniq:
+    """The app that the settings describe, on this database; None = where the router writes jobs."""
     from soniq_django.backend import DjangoBackend  # noqa: PLC0415  # needs the models
     from soniq_django.connections import DjangoEnvironment  # noqa: PLC0415  # as above
 
-    settings = read_settings()
-    app = Soniq(
-        backend=DjangoBackend(settings.database, notify=settings.notify),
+    return Soniq(
+        backend=DjangoBackend(database, notify=settings.notify),
         environment=DjangoEnvironment(),
         **settings.core,
     )
-    set_default_app(app)
-    return settings
 
 
 def current_app() -> Soniq:

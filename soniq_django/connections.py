@@ -13,14 +13,14 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
 from contextvars import Context, ContextVar
 from datetime import datetime
 from typing import Any, TypeVar
 
-from asgiref.sync import ThreadSensitiveContext
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -38,9 +38,17 @@ CHECK_AFTER = 5.0  # seconds a connection may rest before it is checked
 class DjangoEnvironment(Environment):
     """Sync jobs and the ORM calls of async jobs run on their slot's thread and its connections."""
 
+    async def load(self, call: Callable[[], T]) -> T:
+        """See :class:`soniq.environment.Environment`."""
+        return await sync_to_async(call)()
+
     def aware(self, naive: datetime) -> datetime | None:
         """See :class:`soniq.environment.Environment`."""
         return meant_by(naive)
+
+    def visit(self, thread: Executor, call: Callable[[], T]) -> Awaitable[T]:
+        """See :class:`soniq.environment.Environment`: as the job's own ORM calls go."""
+        return sync_to_async(call, thread_sensitive=True)()
 
     def around_sync(self) -> AbstractContextManager[None]:
         """See :class:`soniq.environment.Environment`."""

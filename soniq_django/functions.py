@@ -12,6 +12,12 @@ from django.db.models.functions import Now
 from django.db.models.sql.compiler import SQLCompiler
 from django.utils.timezone import get_default_timezone
 
+from soniq_django.clock import instead_of_now
+from soniq_django.times import stored_time
+
+# A text is compared as a time only where the statement says that it is one.
+_LITERALS = {"mysql": "CAST(%s AS DATETIME(6))", "postgresql": "%s::timestamptz"}
+
 
 class DatabaseNow(Now):
     """The database's now, as Django stores times there.
@@ -24,6 +30,8 @@ class DatabaseNow(Now):
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra: Any
     ) -> tuple[str, Any]:
         """With six digits, as Django writes its own times: SQLite compares them as text."""
+        if (instant := instead_of_now()) is not None:
+            return _literal(instant, connection)
         offset = _offset(connection)
         shift = f", '{offset:+d} seconds'" if offset else ""
         template = f"STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f000', 'NOW'{shift})"
@@ -33,9 +41,25 @@ class DatabaseNow(Now):
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra: Any
     ) -> tuple[str, Any]:
         """See the class."""
+        if (instant := instead_of_now()) is not None:
+            return _literal(instant, connection)
         offset = _offset(connection)
         template = f"(UTC_TIMESTAMP(6) + INTERVAL {offset:d} SECOND)" if offset else "UTC_TIMESTAMP(6)"
         return self.as_sql(compiler, connection, template=template, **extra)
+
+    def as_postgresql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **extra: Any
+    ) -> tuple[str, Any]:
+        """See the class."""
+        if (instant := instead_of_now()) is not None:
+            return _literal(instant, connection)
+        return super().as_postgresql(compiler, connection, **extra)
+
+
+def _literal(instant: datetime, connection: BaseDatabaseWrapper) -> tuple[str, Any]:
+    """The instant as a value of the statement, in the form of the database's columns."""
+    value = connection.ops.adapt_datetimefield_value(stored_time(instant))
+    return _LITERALS.get(connection.vendor, "%s"), (value,)
 
 
 def _offset(connection: BaseDatabaseWrapper) -> int:

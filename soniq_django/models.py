@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from asgiref.sync import sync_to_async
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from soniq.dead_letter import Replay
 from soniq.ids import uuid7
 from soniq.visible import visible_line
 from soniq_django.fields import ExactCharField, ExactTextField, StoredJSONField
 from soniq_django.functions import DatabaseNow
 from soniq_django.indexes import PartialIndex, UniqueWhereSet
+from soniq_django.querysets import DeadLetterManager, JobManager, JobQuerySet, WorkerManager, written_in
 
 
 class Job(models.Model):
@@ -49,7 +56,7 @@ class Job(models.Model):
     context = StoredJSONField(_("context"), null=True)
     failures = StoredJSONField(_("failed attempts"), null=True)
 
-    objects = models.Manager()
+    objects = JobManager()
 
     class Meta:
         db_table = "soniq_jobs"
@@ -89,6 +96,37 @@ class Job(models.Model):
     def __str__(self) -> str:
         return f"{visible_line(self.job_name)} {self.id}"
 
+    def cancel(self) -> bool:
+        """Withdraw the job, and refresh this instance. False: a worker has it, it ended, or it is gone."""
+        return self._refreshed(bool(self._row.cancel()))
+
+    async def acancel(self) -> bool:
+        """:meth:`cancel` for async code."""
+        return await sync_to_async(self.cancel)()
+
+    def retry_now(self) -> bool:
+        """Make a job due that waits for its time or for a retry, and refresh this instance.
+
+        True for one that is due already, which keeps its place. False: a worker has it, it has ended, or it
+        is gone.
+        """
+        return self._refreshed(bool(self._row.retry_now()))
+
+    async def aretry_now(self) -> bool:
+        """:meth:`retry_now` for async code."""
+        return await sync_to_async(self.retry_now)()
+
+    @property
+    def _row(self) -> JobQuerySet:
+        return Job.objects.using(written_in(self)).filter(pk=self.pk)
+
+    def _refreshed(self, changed: bool) -> bool:
+        """``changed``; reads the row anew if it was."""
+        if changed:
+            with suppress(Job.DoesNotExist):  # purged, or claimed and ended, in this moment
+                self.refresh_from_db(using=written_in(self))
+        return changed
+
 
 class DeadLetterJob(models.Model):
     """A job that gave up."""
@@ -110,7 +148,7 @@ class DeadLetterJob(models.Model):
     context = StoredJSONField(_("context"), null=True)
     failures = StoredJSONField(_("failed attempts"), null=True)
 
-    objects = models.Manager()
+    objects = DeadLetterManager()
 
     class Meta:
         db_table = "soniq_dead_letter_jobs"
@@ -121,6 +159,61 @@ class DeadLetterJob(models.Model):
 
     def __str__(self) -> str:
         return f"{visible_line(self.job_name)} {self.id}"
+
+    def replay(
+        self,
+        *,
+        args: Mapping[str, Any] | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        max_attempts: int | None = None,
+        reset_attempts: bool = True,
+    ) -> Replay:
+        """Enqueue the job anew, and refresh this instance. The dead letter stays, as the audit trail.
+
+        What is not given stays as it was. While a live job holds the new one's unique key, nothing is
+        enqueued, and the answer says so.
+
+        :param args: instead of the ones it died with; checked against the job's signature
+        :param max_attempts: instead of all its attempts again
+        :param reset_attempts: False: one more attempt only
+        :raises DeadLetterNotFound: it was deleted meanwhile
+        :raises InvalidArguments: the arguments do not fit or cannot be stored; nothing was written
+        :raises UnknownTask: no code of that name is here any more
+        """
+        from soniq_django.backend import dead_letters_on  # noqa: PLC0415  # needs the models
+
+        alias = written_in(self)
+        replay = dead_letters_on(alias).replay_now(
+            self.pk,
+            new_args=args,
+            new_queue=queue,
+            new_priority=priority,
+            new_max_attempts=max_attempts,
+            reset_attempts=reset_attempts,
+        )
+        if replay.enqueued:
+            with suppress(DeadLetterJob.DoesNotExist):
+                self.refresh_from_db(using=alias, fields=["resurrection_count", "last_resurrection_at"])
+        return replay
+
+    async def areplay(
+        self,
+        *,
+        args: Mapping[str, Any] | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        max_attempts: int | None = None,
+        reset_attempts: bool = True,
+    ) -> Replay:
+        """:meth:`replay` for async code."""
+        return await sync_to_async(self.replay)(
+            args=args,
+            queue=queue,
+            priority=priority,
+            max_attempts=max_attempts,
+            reset_attempts=reset_attempts,
+        )
 
 
 class Worker(models.Model):
@@ -134,7 +227,7 @@ class Worker(models.Model):
     started_at = models.DateTimeField(_("started at"), db_default=DatabaseNow())
     last_heartbeat_at = models.DateTimeField(_("last heartbeat at"), db_default=DatabaseNow())
 
-    objects = models.Manager()
+    objects = WorkerManager()
 
     class Meta:
         db_table = "soniq_workers"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -58,3 +58,14 @@ class Progress:
         if outcome.change.verb == "bury":
             self._dead += 1
             bar.set_postfix(dead=self._dead)
+
+
+@contextmanager
+def progress_bar(*, unit: str, total: int | None = None, shown: bool = True) -> Iterator[tqdm[Any]]:
+    """A bar that is gone when the block ends. In a pipe, or when not ``shown``, it is silent."""
+    hidden = not (shown and sys.stderr.isatty())
+    bar: tqdm[Any] = tqdm(total=total, unit=unit, dynamic_ncols=True, leave=False, disable=hidden)
+    try:
+        yield bar
+    finally:
+        bar.close()

@@ -12,11 +12,14 @@ import pytest
 
 import soniq
 import soniq.testing
+import soniq_django.testing
 from soniq import errors
 from tests.support.docs import ROOT
 
+MODULES = [soniq, soniq.testing, soniq_django.testing]
 
-@pytest.mark.parametrize("module", [soniq, soniq.testing], ids=lambda module: module.__name__)
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_all_is_sorted_and_without_doubles(module):
     """So that a diff shows what changed."""
     assert module.__all__ == sorted(set(module.__all__))
@@ -32,7 +35,17 @@ def test_all_names_exactly_what_the_package_exports():
     assert sorted(exported) == soniq.__all__
 
 
-@pytest.mark.parametrize("module", [soniq, soniq.testing], ids=lambda module: module.__name__)
+def test_the_kit_exports_what_its_users_get():
+    """Nothing of what it is made of."""
+    exported = [
+        name
+        for name, value in vars(soniq_django.testing).items()
+        if not name.startswith("_") and not isinstance(value, types.ModuleType) and name != "follow_python"
+    ]
+    assert sorted(exported) == soniq_django.testing.__all__
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_every_name_can_be_imported(module):
     """from soniq import *."""
     namespace = {}
@@ -42,7 +55,7 @@ def test_every_name_can_be_imported(module):
 
 def public_callables():
     """Every exported callable, and every public method of the exported classes."""
-    for module in (soniq, soniq.testing):
+    for module in MODULES:
         for name in module.__all__:
             value = getattr(module, name)
             if not callable(value):
@@ -74,7 +87,7 @@ def test_every_module_has_a_docstring():
     """One page, one purpose."""
     modules = [
         found.name
-        for package in (soniq, soniq.testing)
+        for package in MODULES
         for found in pkgutil.iter_modules(package.__path__, package.__name__ + ".")
     ]
     assert [name for name in modules if not __import__(name, fromlist=["x"]).__doc__] == []

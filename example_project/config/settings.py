@@ -57,7 +57,10 @@ DATABASES = {"default": database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # How workers behave. All keys have defaults, so this may be left out.
-SONIQ = {"CONCURRENCY": 4}
+SONIQ = {
+    "CONCURRENCY": 4,
+    "DEV_WORKER": True,  # `manage.py runserver` brings a worker along, as long as DEBUG is on
+}
 
 # E-mails become files, so that the demo sends none.
 MAIL_DIR = VAR_DIR / "mail"

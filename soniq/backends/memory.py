@@ -176,8 +176,9 @@ class MemoryBackend(StorageBackend):
     supports_transactions = False
     blocking = False
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        # Looked up at each call: tools that freeze time in tests put another function there.
+        self._clock = clock or (lambda: time.time())  # noqa: PLW0108  # as just said
         self._lock = threading.Lock()
         self._subscriptions: list[_Subscription] = []
         self.reset()
@@ -226,7 +227,7 @@ class MemoryBackend(StorageBackend):
         self._subscriptions.append(subscription)
         return subscription
 
-    def _wake(self, queue: str) -> None:
+    def _wake(self, queue: str | None) -> None:
         for subscription in tuple(self._subscriptions):
             subscription.wake(queue)
 
@@ -288,7 +289,10 @@ class MemoryBackend(StorageBackend):
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         with self._lock:
             now = self._now()
-            return [self._apply(change, now) for change in changes]
+            answers = [self._apply(change, now) for change in changes]
+        if any(change.sooner for change in changes):
+            self._wake(None)
+        return answers
 
     def _apply(self, change: Change, now: datetime) -> bool:
         row = self._jobs.get(change.job_id)
@@ -309,7 +313,8 @@ class MemoryBackend(StorageBackend):
             return True
         self._move(row, change.status)
         if change.status.live:
-            row.scheduled_at = now + timedelta(seconds=change.delay)
+            due = now + timedelta(seconds=change.delay)
+            row.scheduled_at = min(row.scheduled_at, due) if change.sooner else due
             self._waiting.add(row)
         else:
             row.finished_at = now

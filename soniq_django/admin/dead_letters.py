@@ -31,7 +31,6 @@ from soniq_django.admin.history import note
 from soniq_django.admin.permissions import may, url_to_look_at
 from soniq_django.admin.replay_form import ReplayForm
 from soniq_django.admin.table import TableAdmin
-from soniq_django.conf import current_app
 from soniq_django.models import DeadLetterJob, Job
 
 ERROR_TAIL = 2000  # characters of an error that a list reads; it shows the last line of them
@@ -213,7 +212,7 @@ class DeadLetterAdmin(TableAdmin):
         :raises OvertakenError: it has been replayed since; nothing was written
         """
         with transaction.atomic(using=database()):
-            replay = current_app().dead_letter.replay_now(str(letter.pk), **options)
+            replay = letter.replay(**options)
             if seen is not None:
                 # After the replay, whose lock makes two that were sent at once follow each other.
                 rows = DeadLetterJob.objects.using(database()).filter(pk=letter.pk)
@@ -287,7 +286,7 @@ class DeadLetterAdmin(TableAdmin):
 
 
 def _options(form: ReplayForm) -> dict[str, Any]:
-    return {f"new_{name}": value for name, value in form.cleaned_data.items() if name != "seen"}
+    return {name: value for name, value in form.cleaned_data.items() if name != "seen"}
 
 
 def _held(job_id: str) -> str:

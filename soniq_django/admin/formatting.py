@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy
 
 from soniq.backends.stored import failed_attempts
 from soniq.jobs import DeadLetterReason
+from soniq.readable import readable
 from soniq.redaction import Redactor, redactor
 from soniq.visible import visible, visible_json, visible_line
 from soniq_django.conf import current_app
@@ -101,8 +102,8 @@ def secrets() -> Redactor:
 
 
 def pretty_json(value: Any) -> SafeString:
-    """JSON over several lines, secrets masked."""
-    return _scrollable(as_json(value))
+    """Stored JSON over several lines, marks told by their types, secrets masked."""
+    return _scrollable(visible_json(readable(secrets().value(value))))
 
 
 def context(value: Any) -> SafeString:

@@ -25,10 +25,8 @@ from soniq_django.admin.filters import CodeFilter, JobNameFilter, QueueFilter
 from soniq_django.admin.history import note
 from soniq_django.admin.permissions import may, url_to_look_at
 from soniq_django.admin.table import TableAdmin, as_uuid
-from soniq_django.conf import current_app
 from soniq_django.models import DeadLetterJob, Job
-
-CANCELLED_AT_ONCE = 500
+from soniq_django.querysets import AT_ONCE
 
 
 @admin.register(Job)
@@ -195,13 +193,12 @@ class JobAdmin(TableAdmin):
         return HttpResponseRedirect(self.url("change", job.pk))
 
     def _cancel(self, request: HttpRequest, jobs: Sequence[Job]) -> None:
-        app = current_app()
         cancelled: list[Job] = []
-        for start in range(0, len(jobs), CANCELLED_AT_ONCE):
-            some = jobs[start : start + CANCELLED_AT_ONCE]
+        for start in range(0, len(jobs), AT_ONCE):
+            some = {job.pk: job for job in jobs[start : start + AT_ONCE]}
             with transaction.atomic(using=database()):
-                answers = app.cancel_now([str(job.pk) for job in some])
-                done = [job for job, answer in zip(some, answers, strict=True) if answer]
+                ids = Job.objects.using(database()).filter(pk__in=list(some)).cancel()
+                done = [some[pk] for pk in ids]
                 note(request, done, gettext("Cancelled."))
             cancelled += done
         self._report(request, len(cancelled), len(jobs) - len(cancelled))

@@ -22,7 +22,8 @@ class ReplayForm(forms.Form):
     args = forms.CharField(
         label=gettext_lazy("Arguments"),
         help_text=gettext_lazy(
-            "A JSON object: the job's keyword arguments. Leave ******** for a hidden value that is to stay."
+            'A JSON object: the job\'s keyword arguments as they are stored, a UUID as {"$uuid": "…"}. '
+            "Leave ******** for a hidden value that is to stay."
         ),
         widget=forms.Textarea(
             attrs={"rows": 14, "class": "vLargeTextField soniq-json", "spellcheck": "false"}

@@ -23,6 +23,11 @@ class DeadLetterTable(HotPath):
         with translated(self.alias):
             return [rows.dead_letter_record(row) for row in self._meant(where)]
 
+    def dead_letter_ids(self, where: DeadLetterFilter) -> list[str]:
+        """The ids of what :meth:`list_dead_letters` would list; nothing else of the rows is read."""
+        with translated(self.alias):
+            return [str(row.pk) for row in self._meant(where, only=("pk",))]
+
     def delete_dead_letters(self, where: DeadLetterFilter) -> int:
         """See :class:`soniq.backend.StorageBackend`."""
         with self.transaction():
@@ -75,11 +80,16 @@ class DeadLetterTable(HotPath):
             by_queue=counted["queue"],
         )
 
-    def _meant(self, where: DeadLetterFilter) -> list[DeadLetterJob]:
-        """The rows that a filter means, newest first."""
+    def _meant(self, where: DeadLetterFilter, only: Sequence[str] = ()) -> list[DeadLetterJob]:
+        """The rows that a filter means, newest first.
+
+        :param only: the columns that are read; none given = all
+        """
         found = self.dead_letters.order_by("-moved_to_dead_letter_at", "-pk")
         found = found.filter(rows.dead_letter_conditions(where))
         wanted = where.tags
+        if only:
+            found = found.only(*only, *(() if wanted is None else ("tags",)))
         if wanted is None:
             return list(found[where.offset : where.offset + where.limit])
         # Tags are a JSON list, and not every database can look into one.

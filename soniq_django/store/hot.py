@@ -12,9 +12,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from soniq.backend import Silence, Subscription
 from soniq.jobs import Claim, ClaimRequest, NewJob
 from soniq.transitions import Change
+from soniq_django.clock import instead_of_now
 from soniq_django.store.mysql import MySQLStatements
 from soniq_django.store.orm import OrmStatements
 from soniq_django.store.tables import Tables
+from soniq_django.transactions import enqueue_after, open_elsewhere
 
 if TYPE_CHECKING:
     from soniq_django.store.postgres import PostgresStatements
@@ -31,9 +33,10 @@ class HotPath(Tables):
         self._notify = notify
 
     def enqueue(self, jobs: Iterable[NewJob]) -> list[str]:
-        """See :class:`soniq.backend.StorageBackend`."""
+        """See :class:`soniq.backend.StorageBackend`, and :mod:`soniq_django.transactions`."""
         try:
-            return self._enqueue(jobs)
+            others = open_elsewhere(self.alias)
+            return enqueue_after(others, jobs, self._enqueue) if others else self._enqueue(jobs)
         except SynchronousOnlyOperation as error:
             raise SynchronousOnlyOperation(
                 "enqueue() and enqueue_many() cannot be called from async code; "
@@ -41,18 +44,26 @@ class HotPath(Tables):
             ) from error
 
     def _enqueue(self, jobs: Iterable[NewJob]) -> list[str]:
-        if not self.notifies:
+        if not self.notifies or instead_of_now() is not None:
             return self._statements.enqueue(jobs)
-        from soniq_django.notify import CHANNEL, hint_after_commit  # noqa: PLC0415  # needs psycopg
+        from soniq_django.notify import CHANNEL  # noqa: PLC0415  # needs psycopg
 
         statements = cast("PostgresStatements", self._statements)
         if isinstance(jobs, list) and len(jobs) == 1 and statements.can_hint(jobs[0]):
             return [statements.enqueue_and_hint(jobs[0], CHANNEL)]
         queues: set[str] = set()
         ids = statements.enqueue(_noting_queues(jobs, queues))
+        self.hint(queues)
+        return ids
+
+    def hint(self, queues: Iterable[str]) -> None:
+        """Tell idle workers to look into these queues, after the commit; where the database can."""
+        if not self.notifies:
+            return
+        from soniq_django.notify import hint_after_commit  # noqa: PLC0415  # needs psycopg
+
         for queue in queues:
             hint_after_commit(self.alias, queue)
-        return ids
 
     def next_due(
         self, *, queues: Collection[str] | None = None, names: Collection[str] | None = None
@@ -87,8 +98,19 @@ class HotPath(Tables):
         """See :class:`soniq.backend.StorageBackend`."""
         return self._statements.exchange(changes, request)
 
-    @cached_property
+    @property
     def _statements(self) -> OrmStatements:
+        # The SQL for PostgreSQL has the database's clock built in; the ORM's statements take any.
+        return self._tuned if instead_of_now() is None else self._plain
+
+    @cached_property
+    def _plain(self) -> OrmStatements:
+        return (
+            MySQLStatements(self._alias) if self.connection.vendor == "mysql" else OrmStatements(self._alias)
+        )
+
+    @cached_property
+    def _tuned(self) -> OrmStatements:
         if self.connection.vendor == "mysql":
             return MySQLStatements(self._alias)
         if not _has_psycopg3(self.connection):

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from django.db.models import Q
+from django.db.models.functions import Least
 
 from soniq.backends.stored import failed_attempts
 from soniq.ids import is_job_id
@@ -14,6 +15,7 @@ from soniq.jobs import Claim, DeadLetterReason, JobStatus, NewJob
 from soniq.records import DeadLetter, DeadLetterFilter, WorkerRecord
 from soniq.records import Job as JobRecord
 from soniq.transitions import Change
+from soniq_django.clock import instead_of_now
 from soniq_django.fields import JSONText
 from soniq_django.functions import DatabaseNow, from_now
 from soniq_django.models import DeadLetterJob, Job, Worker
@@ -51,6 +53,8 @@ def new_job(job: NewJob) -> Job:
         producer_id=job.producer_id[:255],
         context=None if job.context_json is None else JSONText(job.context_json),
     )
+    if instead_of_now() is not None:  # the columns' defaults know the database's clock alone
+        row.created_at = row.updated_at = row.scheduled_at = cast("Any", DatabaseNow())
     if job.scheduled_at is not None:
         row.scheduled_at = stored_time(job.scheduled_at)
     elif job.delay:
@@ -98,7 +102,8 @@ def written(effect: Change) -> dict[str, Any]:
     if effect.error is not None:
         columns["last_error"] = effect.error
     if effect.status is JobStatus.QUEUED:
-        columns["scheduled_at"] = from_now(effect.delay)
+        due = from_now(effect.delay)
+        columns["scheduled_at"] = Least("scheduled_at", due) if effect.sooner else due
         return columns
     columns["finished_at"] = DatabaseNow()
     columns["expires_at"] = None if effect.ttl is None else from_now(effect.ttl)
@@ -113,7 +118,7 @@ def dead_letter(job: Job, effect: Change, failures: str | None) -> DeadLetterJob
 
     :param failures: its history with the last failure, as JSON text; None = as the job has it
     """
-    return DeadLetterJob(
+    letter = DeadLetterJob(
         id=job.id,
         job_name=job.job_name,
         queue=job.queue,
@@ -128,6 +133,9 @@ def dead_letter(job: Job, effect: Change, failures: str | None) -> DeadLetterJob
         context=job.context,
         failures=job.failures if failures is None else JSONText(failures),
     )
+    if instead_of_now() is not None:  # see new_job
+        letter.moved_to_dead_letter_at = cast("Any", DatabaseNow())
+    return letter
 
 
 def dead_letter_conditions(where: DeadLetterFilter) -> Q:

@@ -165,6 +165,12 @@ class Jobs(Steps):
         answers = self.ask(lambda store: store.backend.apply([change]))
         self.agree("cancel", answers, [self.model.cancel(job_id, self.now, ttl)])
 
+    @rule(which=st.integers(0, 40))
+    def hasten(self, which: int) -> None:
+        job_id = self._some([*self.model.jobs, *UNKNOWN], which)
+        answers = self.ask(lambda store: store.backend.apply([transitions.hasten(job_id)]))
+        self.agree("hasten", answers, [self.model.hasten(job_id, self.now)])
+
     @rule(worker=st.sampled_from(WORKERS))
     def held(self, worker: str) -> None:
         answers = self.ask(lambda store: [claim.job_id for claim in store.backend.held(worker)])

@@ -172,6 +172,15 @@ class Model:
         self._finish(job, "cancelled", now, ttl, None)
         return True
 
+    def hasten(self, job_id: str, now: Moment) -> bool:
+        job = self.jobs.get(job_id)
+        if job is None or job.status != "queued":
+            return False
+        if job.due.low > now.low:
+            job.due = now
+        job.updated = now
+        return True
+
     def fail(self, claim: ModelClaim, now: Moment, error: str, delay: float | None, kind: Any = None) -> bool:
         if delay is None:
             return self.bury(claim, now, "permanent_failure", error, kind)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +9,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from soniq.arguments import clean_text, encode
+from soniq.arguments import clean_text, fingerprint
+from soniq.codec import decode_values, encode_arguments, encode_result
 from soniq.errors import InvalidArguments
 from soniq.jobs import ClaimRequest
+from soniq.testing import make_app
 from soniq.testing.conformance.support import new_id, new_job
 from soniq.transitions import fail, succeed
 from tests.contract.stores import all_stores
 from tests.contract.test_side_by_side import EXAMPLES
+from tests.support.values import Colour, Parcel, Right, Size, any_value, keys, same
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 drawn = settings(
@@ -47,35 +48,25 @@ anything = st.recursive(
 )
 
 
-def told(value: Any) -> str:
-    """Equal for values that the codec promises to be the same.
-
-    From 1e16 on a number says nothing of its type, and of two that are the same float, nothing either.
-    """
-    return json.dumps(_in_one_form(value), sort_keys=True)
+app = make_app()
 
 
-def _in_one_form(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _in_one_form(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_in_one_form(item) for item in value]
-    if isinstance(value, float) or (type(value) is int and abs(value) >= 1e16):
-        with contextlib.suppress(OverflowError):  # an int that is more than any float
-            return float(value) + 0.0
-    return value
+@app.job(name="takes")
+def takes(**anything: Parcel | Colour | Size | Right) -> None:
+    """What it can be given is a matter of its annotations."""
 
 
 @pytest.mark.timeout(600 + 10 * EXAMPLES)
 def test_any_value_is_refused_or_comes_back_from_every_store(tmp_path: Path) -> None:
-    """As arguments, and as a result."""
+    """As arguments, and as a result: the stored form to the letter, and the values that it stands for."""
     with all_stores(tmp_path) as stores:
 
         @drawn
-        @given(st.dictionaries(st.text(max_size=4), anything, max_size=3))
+        @given(st.dictionaries(st.text(max_size=4) | keys, anything | any_value, max_size=3))
         def hold(value: dict[str, Any]) -> None:
             try:
-                text = encode(value, limit=10_000)
+                stored, text = encode_arguments(value, limit=10_000, types=takes.types)
+                result = encode_result(value, limit=10_000, types=takes.types)
             except InvalidArguments:
                 return
             for store in stores:
@@ -83,16 +74,22 @@ def test_any_value_is_refused_or_comes_back_from_every_store(tmp_path: Path) -> 
                 job = new_job(args_json=text)
                 backend.enqueue([job])
                 [claim] = backend.claim(ClaimRequest(worker_id=new_id(), limit=1))
-                assert told(claim.args) == told(value), store.name
-                assert backend.apply([succeed(claim, result_json=text, ttl=None)]) == [True]
+                assert same(claim.args, stored), store.name
+                assert same(takes.call_arguments(claim.args, unasked)[1], value), store.name
+                assert backend.apply([succeed(claim, result_json=result, ttl=None)]) == [True]
                 found = backend.get_job(job.id)
                 assert found is not None
-                assert told(found.args) == told(value), store.name
-                assert told(found.result) == told(value), store.name
+                assert same(found.args, stored), store.name
+                assert fingerprint(found.args) == fingerprint(stored), store.name
+                assert same(decode_values(found.result, types=takes.types), value), store.name
 
         for store in stores:
             store.empty()
         hold()
+
+
+def unasked() -> Any:
+    raise AssertionError("the job asks for no context")
 
 
 @pytest.mark.timeout(600 + 10 * EXAMPLES)

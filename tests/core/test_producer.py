@@ -157,7 +157,7 @@ async def test_a_name_that_no_column_holds_is_refused(make_any, name):
     await refused(make_any(enqueue_validation="none"), (InvalidEnqueue, InvalidArguments), TaskRef(name=name))
 
 
-@pytest.mark.parametrize("args", [{"x": math.nan}, {1: 2}, {"x": b"raw"}, {"x\x00": 1}], ids=repr)
+@pytest.mark.parametrize("args", [{"x": math.nan}, {1: 2}, {"x": object()}, {"x\x00": 1}], ids=repr)
 async def test_arguments_of_unknown_names_are_checked_as_well(make_any, args):
     """The codec's rules hold for every job."""
     await refused(make_any(enqueue_validation="none"), InvalidArguments, "elsewhere", args=args)
@@ -322,13 +322,13 @@ async def test_enqueue_many_of_nothing_is_nothing(any_app, work):
     ("bad", "error", "path"),
     [
         ({"number": math.nan}, InvalidArguments, "args_list[2].args.number"),
-        ({"number": [1, {"x": {1}}]}, InvalidArguments, "args_list[2].args.number[1].x"),
+        ({"number": [1, {"x": object()}]}, InvalidArguments, "args_list[2].args.number[1].x"),
         ({"number": "x" * 2_000_000}, PayloadTooLarge, "args_list[2].args"),
         ({"numbr": 1}, InvalidArguments, "args_list[2].args"),
         ("number", InvalidArguments, "args_list[2]"),
         (None, InvalidArguments, "args_list[2]"),
     ],
-    ids=["nan", "set", "too-large", "signature", "text", "none"],
+    ids=["nan", "object", "too-large", "signature", "text", "none"],
 )
 async def test_one_bad_mapping_refuses_all_and_is_named(any_app, work, bad, error, path):
     """By its index, in path and message; nothing is written."""

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.docs import ROOT
 
-PURE = ("transitions", "retry", "arguments", "schedules", "redaction", "visible")
+PURE = ("transitions", "retry", "arguments", "schedules", "readable", "redaction", "visible")
 IMPURE_CALLS = {
     "now",
     "utcnow",
@@ -20,6 +20,7 @@ IMPURE_CALLS = {
     "urandom",
 }
 SOURCES = [path for name in PURE if (path := ROOT / "soniq" / f"{name}.py").exists()]
+SOURCES += sorted((ROOT / "soniq" / "codec").glob("*.py"))
 
 
 def impure_calls(source):

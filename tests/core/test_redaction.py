@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
+from dataclasses import dataclass
+from enum import StrEnum
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from soniq.codec import encode_values
 from soniq.errors import ConfigurationError, InvalidArguments
 from soniq.redaction import MASK, TOO_DEEP, USUAL_NAMES, Redactor, redactor
 from soniq.testing import make_app
@@ -240,3 +244,45 @@ def test_an_impossible_setting_is_refused(value, complaint):
         make_app(redact=value)
     assert complaint in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@dataclass
+class Login:
+    user: str
+    password: str
+
+
+class Key(StrEnum):
+    PASSWORD = "p"
+    USER = "u"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Login("ada", "hunter2"),
+        [{"x": (Login("ada", "hunter2"),)}],
+        {("a", 1): {"password": "hunter2"}},
+        {Key.PASSWORD: "hunter2"},
+        {"password": "hunter2", 1: 2},
+        {"$set": {"password": b"hunter2"}},
+        [(b"authorization", b"hunter2")],
+        ("password", "hunter2"),
+        {"password": {"hunter2"}},
+    ],
+    ids=repr,
+)
+def test_secrets_are_masked_in_values_that_are_more_than_json(value):
+    """In dataclasses, in dicts by enums, in pairs of bytes; and a replay of the masked form restores them."""
+    stored = encode_values({"args": value}, limit=10**6)
+    masked = redactor(()).value(stored)
+    assert MASK in str(masked)
+    assert "hunter2" not in str(masked)
+    assert base64.b64encode(b"hunter2").decode() not in str(masked)
+    assert redactor(()).restored(masked, stored) == stored
+
+
+@pytest.mark.parametrize("first", [{"$bytes": "x"}, {"$bytes": 5}, {"$enum": "a.B"}, {"name": 1}, 5, None])
+def test_what_is_no_name_hides_nothing(first):
+    """Whatever others wrote there."""
+    assert redactor(()).value([first, "x"]) == [first, "x"]

@@ -9,7 +9,6 @@ from django.test.utils import CaptureQueriesContext
 
 from soniq.ids import uuid7
 from soniq.jobs import DeadLetterReason
-from soniq_django.conf import current_app
 from soniq_django.models import DeadLetterJob, Job
 from tests.shop.jobs import rebuild_index
 from tests.support.admin import TRACEBACK, act, dead, page, said, staff
@@ -215,14 +214,13 @@ def test_form_that_has_not_seen_the_replays_there_are_is_refused(admin_client, s
 def test_form_that_is_overtaken_while_it_is_served_replays_nothing(admin_client, monkeypatch):
     """The other replay is committed after this request has looked at the dead letter."""
     letter = dead()
-    service = current_app().dead_letter
-    replay_now = service.replay_now
+    replayed = DeadLetterJob.replay
 
-    def overtaken(*args, **options):
+    def overtaken(row, **options):
         DeadLetterJob.objects.filter(pk=letter.pk).update(resurrection_count=1)
-        return replay_now(*args, **options)
+        return replayed(row, **options)
 
-    monkeypatch.setattr(service, "replay_now", overtaken)
+    monkeypatch.setattr(DeadLetterJob, "replay", overtaken)
 
     response = replay(admin_client, letter)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 import zoneinfo
 from datetime import UTC, datetime, timedelta
@@ -9,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from asgiref.local import Local
 from asgiref.sync import sync_to_async
+from django.db.models.signals import post_init
 from django.test import override_settings
 from django.utils import timezone, translation
 from django.utils.formats import date_format
@@ -20,6 +23,7 @@ from soniq.ids import uuid7_text
 from soniq.jobs import NewJob
 from soniq_django import context
 from soniq_django.models import Job
+from tests.shop.models import Note
 from tests.yard.jobs import write_note
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -154,6 +158,38 @@ def test_what_the_settings_say_is_not_carried():
         assert (context.active_language(), context.active_zone()) == (None, None)
     with translation.override("en"), timezone.override("UTC"):
         assert (context.active_language(), context.active_zone()) == ("en", "UTC")
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_what_a_job_refers_to_is_loaded_in_its_context(app, alias, kind):
+    """On the slot's thread, where a tenant's connection or schema would be set."""
+    held, told = threading.local(), []
+
+    @contextlib.contextmanager
+    def in_tenant(name):
+        held.tenant = name
+        yield
+        held.tenant = None
+
+    def noticed(**_):
+        told.append(getattr(held, "tenant", None))
+
+    def read(note: Note) -> str:
+        return note.text
+
+    async def aread(note: Note) -> str:
+        return note.text
+
+    app.context("tenant", capture=lambda: "acme")(in_tenant)
+    job = app.job(name="read")(aread if kind == "async" else read)
+    note = await Note.objects.using(alias).acreate(text="kept")
+    job_id = await app.enqueue(job, note=note)
+    post_init.connect(noticed, sender=Note)
+    try:
+        assert await result_of(app, job_id) == "kept"
+    finally:
+        post_init.disconnect(noticed, sender=Note)
+    assert told == ["acme"]
 
 
 @pytest.mark.parametrize("value", [5, None, "", "../../etc", ["de"], "x" * 300], ids=repr)

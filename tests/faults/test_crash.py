@@ -1,12 +1,15 @@
 """Workers die: by SIGKILL, by their own job, all at once, between the claim and the job."""
 
+from collections import Counter
+
 import pytest
 
-from soniq_django.models import DeadLetterJob
+from soniq_django.models import DeadLetterJob, Job
 from tests.faults.harness.seeds import size
 from tests.faults.harness.waiting import until
 from tests.faults.harness.world import RESCUED
-from tests.faults.work.jobs import hold_again, poison, quick, write
+from tests.faults.work.jobs import awrite_once, hold_again, poison, quick, write, write_once
+from tests.faults.work.models import Row
 
 pytestmark = pytest.mark.faults
 
@@ -56,6 +59,32 @@ def test_random_kills_lose_nothing(postgres, chance):
     repeated = {job: owners[:-1] for job, owners in starts.items() if len(owners) > 1}
     assert all(owner in killed for owners in repeated.values() for owner in owners)
     assert repeated  # else nothing was under way when the workers died, and this showed nothing
+
+
+@pytest.mark.timeout(1800)
+def test_random_kills_double_no_effect_of_atomic_jobs(postgres, chance):
+    """Each job leaves exactly one row, of the attempt that is recorded, however often its workers die."""
+    rounds = size("ROUNDS", small=5, full=20)
+    jobs = size("JOBS", small=1_000, full=20_000)
+    postgres.soniq["MAX_CRASHES"] = rounds + 1
+    workers = postgres.start_many(4)
+    for kind in (write_once, awrite_once):
+        postgres.enqueue_many(kind, ({"ms": chance.choice([0, 0, 1, 5, 20])} for _ in range(jobs // 2)))
+
+    for number in range(rounds):
+        portion = (number + chance.random()) / (rounds + 1)
+        postgres.wait_progress(int(jobs * portion), timeout=120)
+        victim = workers.pop(chance.randrange(len(workers)))
+        victim.kill()
+        workers.append(postgres.start(wait=False))
+    postgres.wait_ended(timeout=600)
+    postgres.finish()
+
+    left = sorted((str(row.job), row.attempt) for row in postgres.rows(Row))
+    recorded = sorted((str(job.pk), job.attempts) for job in postgres.rows(Job))
+    assert left == recorded
+    runs = Counter(event.job for event in postgres.ledger.events("started"))
+    assert any(count > 1 for count in runs.values())  # else no kill hit a job, and this showed nothing
 
 
 def test_a_job_claimed_but_not_started_is_run_once(world):

@@ -11,7 +11,7 @@ from soniq import BackendUnavailable
 from soniq_django.models import Job
 from tests.faults.harness.seeds import size
 from tests.faults.harness.waiting import until
-from tests.faults.work.jobs import quick, write
+from tests.faults.work.jobs import awrite_once, quick, write, write_once
 
 pytestmark = pytest.mark.faults
 
@@ -19,16 +19,23 @@ BACK_WITHIN = 20.0  # seconds from a database that answers to a worker that work
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("mode", ["fast", "immediate"])
-def test_a_drain_survives_restarts_and_terminated_sessions(postgres, chance, mode):
-    """Nothing is lost, no worker exits, and work goes on within seconds; `immediate` is a crash."""
+@pytest.mark.parametrize(
+    ("mode", "job"),
+    [("fast", write), ("immediate", write), ("immediate", write_once), ("immediate", awrite_once)],
+    ids=["fast", "immediate", "immediate-atomic", "immediate-async-atomic"],
+)
+def test_a_drain_survives_restarts_and_terminated_sessions(postgres, chance, mode, job):
+    """Nothing is lost, no worker exits, and work goes on within seconds; `immediate` is a crash.
+
+    Sessions end in the middle of commits, too: what an atomic job wrote is there once all the same.
+    """
     jobs = size("JOBS", small=2_000, full=20_000)
     restarts = size("RESTARTS", small=2, full=5)
     terminated = size("TERMINATED", small=10, full=50)
     if mode == "immediate":
         postgres.cluster.set(fsync="on", full_page_writes="on")
     workers = postgres.start_many(4)
-    postgres.enqueue_many(write, ({"ms": chance.choice([0, 1, 5, 20])} for _ in range(jobs)))
+    postgres.enqueue_many(job, ({"ms": chance.choice([0, 1, 5, 20])} for _ in range(jobs)))
 
     def restart():
         done = postgres.ledger.count("finished")
@@ -51,6 +58,8 @@ def test_a_drain_survives_restarts_and_terminated_sessions(postgres, chance, mod
     assert all(worker.alive for worker in workers)
     postgres.finish()
     postgres.check_rows()
+    if job.options.atomic:
+        assert set(postgres.written().values()) == {1}
 
 
 def test_a_worker_starts_before_its_database(postgres):

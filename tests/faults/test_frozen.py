@@ -4,7 +4,8 @@ import pytest
 
 from tests.faults.harness.waiting import until
 from tests.faults.harness.world import RESCUED
-from tests.faults.work.jobs import hold_again, quick, spin, write
+from tests.faults.work.jobs import hold_again, hold_once, quick, spin, write
+from tests.faults.work.models import Row
 
 pytestmark = pytest.mark.faults
 
@@ -32,6 +33,25 @@ def test_a_frozen_worker_loses_its_job_and_drops_its_late_result(world):
     last = world.enqueue(quick)
     world.finish()
     assert str(world.job(last).worker_id) not in (frozen.id, other.id)
+
+
+def test_a_frozen_atomic_job_leaves_nothing_when_it_wakes(postgres):
+    """Others have run it meanwhile: its own row is rolled back with its outcome, theirs is there once."""
+    go = postgres.path()
+    frozen = postgres.start("--concurrency", "1")
+    held = postgres.enqueue(hold_once, until=str(go))
+    postgres.wait_started(held)
+    frozen.freeze()
+    postgres.start("--concurrency", "1")
+    postgres.wait_started(held, times=2, timeout=RESCUED + 10)
+    assert postgres.written() == {}
+
+    frozen.thaw()
+    go.touch()
+    frozen.wait_for_log(f"dropped   faults.hold_once {held}")
+    postgres.finish()
+
+    assert [row.attempt for row in postgres.rows(Row)] == [2]
 
 
 def test_a_worker_that_freezes_in_mid_drain_holds_up_nobody(postgres, chance):

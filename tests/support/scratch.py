@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 from uuid import uuid4
@@ -102,8 +103,11 @@ class Project:
             check=False,
         )
 
-    def start(self, *arguments: str) -> Running:
-        """Start a management command; its two streams are one."""
+    def start(self, *arguments: str, group: bool = False) -> Running:
+        """Start a management command; its two streams are one.
+
+        :param group: signals go to the processes that it starts, too, as those of a terminal do
+        """
         return Running(
             subprocess.Popen(
                 [sys.executable, "-W", "error", "-m", "django", *arguments],
@@ -111,15 +115,18 @@ class Project:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-            )
+                start_new_session=group,
+            ),
+            group=group,
         )
 
 
 class Running:
     """A program that runs, and what it has written so far. Killed at the end of a ``with`` block."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str], *, group: bool = False) -> None:
         self.process = process
+        self._group = group
         self._lines: list[str] = []
         self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -129,9 +136,17 @@ class Running:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.kill()
+        self.signal(signal.SIGKILL)
         self.process.wait()
         self._reader.join()
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the process, or to its group; to none that has ended."""
+        with suppress(ProcessLookupError):
+            if self._group:
+                os.killpg(self.process.pid, number)
+            else:
+                self.process.send_signal(number)
 
     @property
     def output(self) -> str:

@@ -35,8 +35,8 @@ CHANGE = """
 UPDATE soniq_jobs
 SET status = :status, attempts = coalesce(:attempts, attempts),
     crashes = coalesce(:crashes, crashes), last_error = coalesce(:error, last_error),
-    scheduled_at = coalesce(:scheduled_at, scheduled_at), result_json = :result_json,
-    failures_json = coalesce(:failures_json, failures_json),
+    scheduled_at = iif(:sooner, min(scheduled_at, :scheduled_at), coalesce(:scheduled_at, scheduled_at)),
+    result_json = :result_json, failures_json = coalesce(:failures_json, failures_json),
     unique_key = iif(:live, unique_key, NULL),
     finished_at = :finished_at, expires_at = :expires_at, updated_at = :now
 """

@@ -352,6 +352,7 @@ def _apply(db: sqlite3.Connection, change: Change, now: float) -> bool:
         "failures_json": None if change.failure is None else _history(db, change, now),
         "live": live,
         "scheduled_at": now + change.delay if live else None,
+        "sooner": change.sooner,
         "finished_at": None if live else now,
         "expires_at": None if live or change.ttl is None else now + change.ttl,
         "now": now,

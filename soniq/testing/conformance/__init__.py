@@ -24,6 +24,7 @@ import pytest
 
 SUBJECTS = (
     "apply",
+    "atomic",
     "claim",
     "dead_letters",
     "enqueue",
@@ -36,6 +37,7 @@ SUBJECTS = (
 pytest.register_assert_rewrite(*(f"soniq.testing.conformance.{name}" for name in (*SUBJECTS, "support")))
 
 from soniq.testing.conformance.apply import ApplyConformance  # noqa: E402  # after the rewrite is registered
+from soniq.testing.conformance.atomic import AtomicConformance  # noqa: E402  # after the rewrite is registered
 from soniq.testing.conformance.claim import ClaimConformance  # noqa: E402  # after the rewrite is registered
 from soniq.testing.conformance.dead_letters import DeadLetterConformance  # noqa: E402  # after the rewrite is registered
 from soniq.testing.conformance.enqueue import EnqueueConformance  # noqa: E402  # after the rewrite is registered
@@ -50,6 +52,7 @@ class BackendConformance(
     EnqueueConformance,
     ClaimConformance,
     ApplyConformance,
+    AtomicConformance,
     ExchangeConformance,
     LivenessConformance,
     ReadingConformance,

@@ -1,5 +1,5 @@
 # ruff: noqa: S101, PLR2004  (these are tests)
-"""Apply: the seven verbs, and the guard that each stands behind."""
+"""Apply: the eight verbs, and the guard that each stands behind."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from soniq.transitions import (
     bury,
     cancel,
     fail,
+    hasten,
     interrupt,
     rescue,
     snooze,
@@ -131,6 +132,52 @@ class ApplyConformance(Conformance):
         assert (job.status, job.attempts, job.started_at) == (JobStatus.CANCELLED, 0, None)
         assert seconds_between(job.finished_at, job.expires_at) == pytest.approx(600, abs=0.01)
         assert backend.next_due() is None
+
+    def test_hasten_makes_a_delayed_job_due(self, backend: StorageBackend) -> None:
+        """It can be claimed at once, and nothing else about it has changed."""
+        job_id = enqueue_one(backend, delay=3600)
+        before = stored(backend, job_id)
+
+        job = written(backend, hasten(job_id))
+
+        assert (job.status, job.attempts, job.max_attempts) == (JobStatus.QUEUED, 0, before.max_attempts)
+        assert (job.created_at, job.finished_at, job.expires_at) == (before.created_at, None, None)
+        assert take(backend).job_id == job_id
+
+    def test_hasten_brings_a_retry_forward(self, backend: StorageBackend) -> None:
+        """The error stays to be read, and the attempt stays counted."""
+        claim = claimed(backend)
+        backend.apply([fail(claim, error="broken", delay=3600)])
+
+        job = written(backend, hasten(claim.job_id))
+
+        assert (job.last_error, job.attempts) == ("broken", 1)
+        assert take(backend).attempt == 2
+
+    def test_hasten_leaves_a_due_job_its_place(self, backend: StorageBackend) -> None:
+        """It would else be claimed after those that came later."""
+        first = enqueue_one(backend)
+        enqueue_one(backend)
+        before = stored(backend, first).scheduled_at
+
+        assert written(backend, hasten(first)).scheduled_at == before
+        assert take(backend).job_id == first
+
+    def test_hasten_keeps_a_unique_key(self, backend: StorageBackend) -> None:
+        """The job is as live as before."""
+        job_id = enqueue_one(backend, delay=3600, unique_key="k")
+
+        assert backend.apply([hasten(job_id)]) == [True]
+        assert enqueue_one(backend, unique_key="k") == job_id
+
+    def test_hasten_touches_only_what_waits(self, backend: StorageBackend) -> None:
+        """A job that runs or has ended is not made to run again."""
+        done = written(backend, succeed(claimed(backend), result_json="1", ttl=60))
+        claim = claimed(backend)
+        before = stored(backend, claim.job_id)
+
+        assert backend.apply([hasten(done.id), hasten(claim.job_id), hasten(new_id())]) == [False] * 3
+        assert (stored(backend, done.id), stored(backend, claim.job_id)) == (done, before)
 
     def test_bury_moves_a_job_to_the_dead_letters(self, backend: StorageBackend) -> None:
         """It leaves the jobs; the dead-letter tests say what arrives."""

@@ -5,26 +5,29 @@ from __future__ import annotations
 import json
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
-from tqdm import tqdm
 
-from soniq import BackendError, BackendNotReady, Soniq
+from soniq import BackendError, BackendNotReady
+from soniq.backend import StorageBackend
 from soniq.check import Finding, Report, check_jobs
 from soniq.durations import rough
+from soniq.registry import Registry
+from soniq_django.commands.base import IMPOSSIBLE, WithExamples
+from soniq_django.commands.options import add_database, add_json
+from soniq_django.commands.places import place
+from soniq_django.commands.tables import counted
 from soniq_django.conf import current_app
+from soniq_django.progress import progress_bar
 
 FOUND = 1
-IMPOSSIBLE = 2
 
 
-class Command(BaseCommand):
+class Command(WithExamples):
     """See the help text."""
 
     help = (
@@ -33,12 +36,18 @@ class Command(BaseCommand):
         "SONIQ['DATABASE'] names, at unapplied migrations of soniq_django, and changes nothing. "
         "Exit code 0: all is well; 1: something was found; 2: it could not be checked."
     )
+    examples = """
+        soniq_check
+        soniq_check --sample 1000
+        soniq_check --json
+    """
     # Django's own checks open the database, too, and what they meet there would be no exit code 2.
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""
-        parser.add_argument("--json", action="store_true", help="write the report as one JSON object")
+        add_json(parser, "the report as one JSON object")
+        add_database(parser)
         parser.add_argument(
             "--sample",
             type=int,
@@ -53,7 +62,9 @@ class Command(BaseCommand):
         if sample is not None and sample < 0:
             raise CommandError(f"--sample is {sample}: give 0 or more", returncode=IMPOSSIBLE)
         try:
-            report = self._checked(current_app(), sample, shown=options["verbosity"] > 0)
+            app, database = current_app(), options["database"]
+            backend = app.backend if database is None else place(database).backend
+            report = self._checked(backend, app.registry, sample, shown=options["verbosity"] > 0)
         except BackendNotReady as error:
             self._not_ready(error, as_json=options["json"])
             sys.exit(FOUND)
@@ -67,16 +78,18 @@ class Command(BaseCommand):
         if report.findings:
             sys.exit(FOUND)
 
-    def _checked(self, app: Soniq, sample: int | None, *, shown: bool) -> Report:
+    def _checked(
+        self, backend: StorageBackend, registry: Registry, sample: int | None, *, shown: bool
+    ) -> Report:
         """The report; on a terminal with a progress bar while it takes its time."""
-        app.backend.check_ready()
-        with _bar(shown=shown and sys.stderr.isatty()) as bar:
+        backend.check_ready()
+        with progress_bar(unit="job", shown=shown) as bar:
 
             def progress(done: int, total: int) -> None:
                 bar.total = total
                 bar.update(done - bar.n)
 
-            return check_jobs(app.backend, app.registry, sample=sample, progress=progress)
+            return check_jobs(backend, registry, sample=sample, progress=progress)
 
     def _not_ready(self, error: BackendNotReady, *, as_json: bool) -> None:
         if as_json:
@@ -92,9 +105,9 @@ class Command(BaseCommand):
             self.stdout.write(_line(finding, now))
         if report.findings:
             count = sum(finding.count for finding in report.findings)
-            self.stdout.write(f"This code cannot run {count:,} of {_jobs(report.live)}.")
+            self.stdout.write(f"This code cannot run {count:,} of {counted(report.live, 'job')}.")
         elif verbosity > 0:
-            self.stdout.write(f"This code can run all there is: {_jobs(report.live)}.")
+            self.stdout.write(f"This code can run all there is: {counted(report.live, 'job')}.")
         if report.examined < report.live and verbosity > 0:
             self.stdout.write(f"The arguments of {report.examined:,} were looked at.")
 
@@ -116,20 +129,8 @@ def _line(finding: Finding, now: datetime) -> str:
     # Names are shown as Python would write them if they hold what would spoil the line.
     name, queue = (text if text.isprintable() else repr(text) for text in (finding.job_name, finding.queue))
     example = "" if finding.example is None else f" (such as {finding.example})"
+    jobs = counted(finding.count, "job")
     return (
-        f"{name}: {_jobs(finding.count)} {finding.status} in {queue}, the oldest enqueued {age} ago: "
+        f"{name}: {jobs} {finding.status} in {queue}, the oldest enqueued {age} ago: "
         f"{finding.reason}{example}"
     )
-
-
-def _jobs(count: int) -> str:
-    return f"{count:,} job" if count == 1 else f"{count:,} jobs"
-
-
-@contextmanager
-def _bar(*, shown: bool) -> Iterator[tqdm[Any]]:
-    bar: tqdm[Any] = tqdm(unit="job", dynamic_ncols=True, leave=False, disable=not shown)
-    try:
-        yield bar
-    finally:
-        bar.close()

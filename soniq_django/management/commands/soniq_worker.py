@@ -8,23 +8,26 @@ import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import connections
 
 from soniq import BackendUnavailable, ConfigurationError, Soniq
 from soniq.execution import Outcome
 from soniq.recycling import Recycling
 from soniq.settings import check_queues
-from soniq.supervisor import SUPERVISED, Supervisor, stop_with_supervisor
+from soniq.supervisor import PATIENCE, RELOAD_PATIENCE, SUPERVISED, Supervisor, stop_with_supervisor
 from soniq.worker import Worker
+from soniq_django.commands.base import WithExamples
 from soniq_django.conf import current_app, read_settings
 from soniq_django.progress import Progress
+from soniq_django.reloading import watching
 from soniq_django.silence import limit_silence_everywhere
 
 
-class Command(BaseCommand):
+class Command(WithExamples):
     """See the help text."""
 
     help = (
@@ -34,6 +37,14 @@ class Command(BaseCommand):
         "--max-memory); 1: a setting cannot be, or the worker failed; 2: the command line cannot be; "
         "128 + N: killed by signal N."
     )
+
+    examples = """
+        soniq_worker
+        soniq_worker --concurrency 16 --queues emails,default
+        soniq_worker --processes 4 --max-jobs 10000 --max-memory 600
+        soniq_worker --run-once
+        soniq_worker --reload
+    """
 
     is_program = False  # whether manage.py was started to run this command, and nothing else
 
@@ -79,6 +90,12 @@ class Command(BaseCommand):
             metavar="MB",
             help="the same once the process takes more than MB megabytes, looked at whenever jobs have ended",
         )
+        parser.add_argument(
+            "--reload",
+            action="store_true",
+            help="for development: watch the code, and replace the worker when it changes; jobs that do not "
+            f"finish within {RELOAD_PATIENCE:g} s are given back; works with --processes, too",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run one worker, or a supervisor of several."""
@@ -89,9 +106,13 @@ class Command(BaseCommand):
         except ConfigurationError as error:
             raise CommandError(str(error)) from None
         processes = _processes(options["processes"])
-        if processes > 1 and SUPERVISED not in os.environ:
+        if options["reload"] and options["run_once"]:
+            raise CommandError("--reload keeps a worker running and --run-once ends it; give one of them")
+        if (processes > 1 or options["reload"]) and SUPERVISED not in os.environ:
             _checked_worker(app, options)
             command, environment = child_command(options)
+            if options["reload"]:
+                environment[PATIENCE] = str(RELOAD_PATIENCE)
             supervisor = Supervisor(
                 command,
                 processes,
@@ -99,7 +120,9 @@ class Command(BaseCommand):
                 restart=not options["run_once"],
                 shutdown_timeout=app.settings.shutdown_timeout,
             )
-            sys.exit(supervisor.run())
+            with watching(supervisor.reload) if options["reload"] else nullcontext():
+                status = supervisor.run()
+            sys.exit(status)
         try:
             self.work(app, options)
         except BackendUnavailable as error:  # only --run-once ever gives up waiting

@@ -39,6 +39,34 @@ async def awrite(ctx: soniq.JobContext, ms: int = 0) -> None:
     note(ctx, "finished")
 
 
+@soniq.job(name="faults.write_once", max_retries=MANY, retry_delay=0.1, atomic=True)
+def write_once(ctx: soniq.JobContext, ms: int = 0) -> None:
+    """Its row is there as often as the job is done."""
+    note(ctx, "started")
+    Row.objects.create(job=ctx.job_id, attempt=ctx.attempt)
+    time.sleep(ms / 1000)
+    note(ctx, "finished")
+
+
+@soniq.job(name="faults.awrite_once", max_retries=MANY, retry_delay=0.1, atomic=True)
+async def awrite_once(ctx: soniq.JobContext, ms: int = 0) -> None:
+    note(ctx, "started")
+    await Row.objects.acreate(job=ctx.job_id, attempt=ctx.attempt)
+    await asyncio.sleep(ms / 1000)
+    note(ctx, "finished")
+
+
+@soniq.job(name="faults.hold_once", max_retries=MANY, atomic=True)
+def hold_once(ctx: soniq.JobContext, until: str) -> str:
+    """Writes its row, then runs until a file appears."""
+    note(ctx, "started")
+    Row.objects.create(job=ctx.job_id, attempt=ctx.attempt)
+    while not Path(until).exists():
+        time.sleep(0.01)
+    note(ctx, "finished")
+    return f"by {ctx.worker_id}"
+
+
 @soniq.job(name="faults.quick", max_retries=MANY)
 def quick(ctx: soniq.JobContext) -> None:
     """Touches no database, so it cannot fail with it."""

@@ -132,9 +132,9 @@ class Command(BaseCommand):
             "\nLook around:\n"
             f"  {manage('runserver')}\n"
             "    http://127.0.0.1:8000/admin/  jobs and dead letters\n"
-            "    http://127.0.0.1:8000/        the shop, to place an order\n"
-            f"  {manage('soniq_worker')}\n"
-            "    a worker that keeps running\n"
+            "    http://127.0.0.1:8000/        the shop, to place an order; a worker runs beside the server\n"
+            f"  {manage('soniq_status --watch')}\n"
+            "    what waits, what runs, and what gave up\n"
             f"  {manage('supplier')}\n"
             "    the supplier is up again: replay its dead letters in the admin, and a worker delivers them"
         )

@@ -1,0 +1,1 @@
+"""What the commands of manage.py share: options, the database they work on, tables, questions."""

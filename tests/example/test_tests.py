@@ -1,0 +1,42 @@
+"""The example's own tests, by both runners and in parallel: each process has databases of its own."""
+
+import os
+import re
+import subprocess
+import sys
+
+from tests.example.conftest import MANAGE
+from tests.support.docs import ROOT
+
+FILE = MANAGE.parent / "shop" / "tests.py"
+COUNT = FILE.read_text().count("def test_")
+
+
+def test_djangos_runner_runs_them_in_parallel(shop):
+    ran = shop.manage("test", "shop", "--parallel", "2", "--noinput")
+
+    assert re.search(rf"^Ran {COUNT} tests in ", ran.stderr, re.MULTILINE), ran.stderr
+    assert "\nOK\n" in ran.stderr
+    assert "Cloning test database" in ran.stderr
+
+
+def test_pytest_runs_them_in_parallel(shop):
+    environment = {
+        name: value
+        for name, value in shop.environment.items()
+        if not name.startswith(("PYTEST", "SONIQ_TEST", "COV_"))
+    }
+    options = ["-q", "-W", "error", "-n", "2", "-c", os.devnull, "--rootdir", str(MANAGE.parent)]
+    options += ["-p", "no:cacheprovider", "-p", "no:asyncio", "--create-db"]
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, str(FILE)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert f"{COUNT} passed" in ran.stdout
