@@ -27,7 +27,7 @@ def exchange(
     """
     pending = [outcome for outcome in outcomes if outcome.settled is None]
     if len(pending) < len(outcomes):
-        answers, claims = exchange(backend, pending, **claim)
+        answers, claims = exchange(backend, pending, request)
         written = iter(answers)
         return [next(written) if one.settled is None else one.settled for one in outcomes], claims
     try:
