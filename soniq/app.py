@@ -13,6 +13,7 @@ from uuid import UUID
 
 from soniq import transitions
 from soniq.atomic import refusal
+from soniq.audience import Audience, Observer
 from soniq.backend import StorageBackend
 from soniq.backends.select import open_backend
 from soniq.codec import REGISTERED, Missing, load, read, references_in
@@ -28,7 +29,7 @@ from soniq.jobs import JobStatus
 from soniq.producer import JobProducer, Target
 from soniq.recycling import Recycling
 from soniq.redaction import redactor
-from soniq.registry import Registry
+from soniq.registry import JobDecorator, Registry
 from soniq.retry import RetryPolicy
 from soniq.settings import Settings, check_page, check_queue, check_queues
 from soniq.task import EnqueueOptions, JobKeywords, Task, When
@@ -46,6 +47,7 @@ class Soniq:
     :param retry_policy: decides about every failure instead of the jobs' own options
     :param metrics_sink: told of every attempt
     :param environment: what surrounds the code of jobs; frameworks set it
+    :param observer: hears of jobs where it may take time for it; frameworks set it
     :param settings: see :class:`soniq.settings.Settings`
     :raises ConfigurationError: a setting is unknown or contradicts another
     """
@@ -58,12 +60,16 @@ class Soniq:
         metrics_sink: MetricsSink | None = None,
         *,
         environment: Environment | None = None,
+        observer: Observer | None = None,
         **settings: Any,
     ) -> None:
         self.settings = Settings.from_mapping(settings)
         self.backend = open_backend(backend, database_url)
         self.registry = Registry(producer=lambda: self.producer, parent=shared)
         self._environment = environment or Environment()
+        self.audience = Audience(
+            _with_methods("metrics_sink", metrics_sink, "record_job_start", "record_job_end"), observer
+        )
         self.producer = JobProducer(
             self.backend,
             self.registry,
@@ -72,6 +78,7 @@ class Soniq:
             run=self._run,
             aware=self._environment.aware,
             refusal=lambda: refusal(self.backend, self._environment),
+            audience=self.audience,
         )
         self.dead_letter = DeadLetterService(
             self.backend,
@@ -79,9 +86,9 @@ class Soniq:
             ready=self._make_ready,
             run=self._run,
             redactor=redactor(self.settings.redact),
+            audience=self.audience,
         )
         self._retry_policy = _with_methods("retry_policy", retry_policy, "delay_for")
-        self._metrics = _with_methods("metrics_sink", metrics_sink, "record_job_start", "record_job_end")
         self._lock = threading.Lock()
         self._ready = False
         self._closed = False
@@ -91,9 +98,7 @@ class Soniq:
     @overload
     def job(self, fn: Callable[P, R], /) -> Task[P, R]: ...
     @overload
-    def job(
-        self, fn: None = None, /, **options: Unpack[JobKeywords]
-    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    def job(self, fn: None = None, /, **options: Unpack[JobKeywords]) -> JobDecorator: ...
     def job(self, fn: Callable[..., Any] | None = None, /, **options: Unpack[JobKeywords]) -> Any:
         """Make a function a job of this app. See :class:`soniq.task.JobKeywords` for the options."""
         return self.registry.job(**options) if fn is None else self.registry.job(fn)
@@ -226,6 +231,8 @@ class Soniq:
             execution=self.execution(),
             settings=settings,
             concurrency=concurrency,
+            audience=self.audience,
+            environment=self._environment,
             queues=settings.queues if queues is None else check_queues(_listed(queues)),
             run_once=run_once,
             prefetch=prefetch,
@@ -246,7 +253,7 @@ class Soniq:
             registry=registry or self.registry,
             settings=self.settings,
             retry_policy=self._retry_policy,
-            metrics=self._metrics,
+            audience=self.audience,
             environment=environment or self._environment,
         )
 

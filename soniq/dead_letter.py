@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from soniq.arguments import encode
+from soniq.audience import Audience
 from soniq.backend import Run, StorageBackend
 from soniq.errors import ConfigurationError, DeadLetterNotFound, InvalidEnqueue
 from soniq.export import as_csv, as_json, shown
@@ -52,6 +53,7 @@ class DeadLetterService:
     :param ready: called before each sync use: sets the store up, or refuses because the app is closed
     :param run: makes a blocking call for async code, once the store is ready
     :param redactor: masks secrets in exports
+    :param audience: told of the jobs that replays enqueue
     """
 
     def __init__(
@@ -62,8 +64,10 @@ class DeadLetterService:
         ready: Callable[[], None],
         run: Run,
         redactor: Redactor,
+        audience: Audience,
     ) -> None:
         self._redactor = redactor
+        self._audience = audience
         self._backend = backend
         self._producer = producer
         self._ready = ready
@@ -72,7 +76,12 @@ class DeadLetterService:
     def on(self, backend: StorageBackend) -> DeadLetterService:
         """The same service, for the dead letters of another store."""
         return DeadLetterService(
-            backend, self._producer, ready=self._ready, run=backend.run, redactor=self._redactor
+            backend,
+            self._producer,
+            ready=self._ready,
+            run=backend.run,
+            redactor=self._redactor,
+            audience=self._audience,
         )
 
     async def list_dead_letter_jobs(self, filter: DeadLetterFilter | None = None) -> list[DeadLetter]:
@@ -138,6 +147,7 @@ class DeadLetterService:
         new_id = self._backend.replay_dead_letter(job_id, job)
         if new_id is None:
             raise DeadLetterNotFound(job_id)
+        self._announce([job], [new_id])
         return Replay(new_id, enqueued=new_id == job.id)
 
     async def bulk_replay(
@@ -168,6 +178,7 @@ class DeadLetterService:
                 for letter in reversed(letters)
             }
             ids = [self._backend.replay_dead_letter(letter_id, job) for letter_id, job in jobs.items()]
+            self._announce(list(jobs.values()), ids)
             return [new_id for new_id in ids if new_id is not None]
 
         return await self._run(replay_all)
@@ -232,6 +243,10 @@ class DeadLetterService:
             return False
         encode(list({*letter.tags, *tags}), limit=MAX_TAGS_BYTES, path="tags")
         return self._backend.tag_dead_letter(job_id, tags)
+
+    def _announce(self, jobs: list[NewJob], ids: list[str | None]) -> None:
+        if self._audience.hears_enqueues:
+            self._audience.enqueued(jobs, ids)
 
     def _get(self, job_id: str) -> DeadLetter | None:
         found = self._backend.list_dead_letters(DeadLetterFilter(ids=[job_id], limit=1))

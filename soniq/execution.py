@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 from soniq import transitions
 from soniq.arguments import clean_text
 from soniq.atomic import Atomically, Decided
+from soniq.audience import Audience
 from soniq.backend import StorageBackend
 from soniq.codec import Unloaded, encode_result, load
 from soniq.contexts import Restored, restored
@@ -27,8 +28,9 @@ from soniq.environment import Environment
 from soniq.errors import InvalidJob, JobTimeout, ReferenceGone
 from soniq.exits import in_job
 from soniq.failures import class_path, describe, summarize
-from soniq.hooks import Hook, Hooks, MetricsSink, await_hook, call_hooks, is_async
+from soniq.hooks import Hook, Hooks, await_hook, call_hooks, is_async
 from soniq.jobs import JSON, Claim, DeadLetterReason, JobContext, Snooze
+from soniq.logged import log_start
 from soniq.redaction import redactor
 from soniq.registry import Registry
 from soniq.retry import RetryPolicy
@@ -53,9 +55,9 @@ class Outcome(NamedTuple):
     change: Change
     seconds: float = 0.0
     summary: str = ""  # one line about what went wrong, if something did; secrets masked
-    settled: bool | None = (
-        None  # whether the claim held, of a change that is written already; None: it is not
-    )
+    started: bool = True  # whether code of the job may have run
+    # Of a change that was written in the job's own transaction: whether the claim held. None: it is not yet.
+    settled: bool | None = None
 
 
 class Running:
@@ -85,7 +87,7 @@ class Execution:
         registry: Registry,
         settings: Settings,
         retry_policy: RetryPolicy | None,
-        metrics: MetricsSink | None,
+        audience: Audience,
         environment: Environment,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -96,7 +98,7 @@ class Execution:
         self._hooks_need_loop = self._hooks.need_loop
         self._contexts = registry.contexts.kinds()
         self._retry_policy = retry_policy
-        self._metrics = metrics
+        self._audience = audience
         self._environment = environment
         self._atomically = Atomically(backend, environment)
         self._clock = clock
@@ -121,7 +123,7 @@ class Execution:
 
     def _run_on_thread(self, claim: Claim) -> Outcome:
         started = self._clock()
-        self._measure_start(claim)
+        self._starts(claim)
         try:
             prepared = self._prepare(claim, started)
             decided = self._decide(prepared) if isinstance(prepared, _Attempt) else prepared
@@ -133,9 +135,11 @@ class Execution:
         claim, hooks = attempt.claim, self._hooks
         about = (claim.job_name, claim.job_id)
         try:
-            with self._environment.around_sync(), self._restored(attempt):
+            with self._environment.around_sync(), self._restored(attempt), self._audience.around(claim):
                 if attempt.references and (unfit := self._fill(attempt)):
                     return unfit
+                if self._audience.hears_starts:
+                    self._audience.announce_start(claim)
                 call_hooks(hooks.before, *about, claim.attempt)
                 if attempt.task.options.atomic:
                     decided = self._atomically.run(lambda: self._succeeded(attempt, attempt.call()))
@@ -185,7 +189,7 @@ class Execution:
     async def _run(self, claim: Claim, slot: Slot, running: Running) -> None:
         in_job.set(True)
         started = self._clock()
-        self._measure_start(claim)
+        self._starts(claim)
         try:
             prepared = self._prepare(claim, started)
             decided = await self._run_in_loop(prepared, slot) if isinstance(prepared, _Attempt) else prepared
@@ -215,8 +219,14 @@ class Execution:
             decided = _undecided(claim, error)
         return self._outcome(claim, decided, started)
 
+    def _starts(self, claim: Claim) -> None:
+        self._audience.measure_start(claim)
+        if logger.isEnabledFor(logging.DEBUG):
+            log_start(claim)
+
     def _outcome(self, claim: Claim, decided: Decided, started: float) -> Outcome:
-        return Outcome(claim, decided[0], self._clock() - started, self._told(decided[1]), decided[2])
+        change, summary, settled = decided
+        return Outcome(claim, change, self._clock() - started, self._told(summary), settled=settled)
 
     def _told(self, summary: str) -> str:
         """The line as a log may have it: what jobs say may hold secrets, and escape sequences."""
@@ -304,7 +314,13 @@ class Execution:
 
     async def _value(self, attempt: _Attempt, slot: Slot) -> tuple[Any, Decided | None]:
         """What the handler returns, through middleware and between the hooks; if atomic, what comes of it."""
+        with self._audience.around(attempt.claim):
+            return await self._hooked(attempt, slot)
+
+    async def _hooked(self, attempt: _Attempt, slot: Slot) -> tuple[Any, Decided | None]:
         claim, hooks = attempt.claim, self._hooks
+        if self._audience.hears_starts:
+            await self._on_thread(slot, partial(self._audience.announce_start, claim))
         if hooks.before:
             about = (claim.job_name, claim.job_id, claim.attempt)
             await self._await_hooks(hooks.before, slot, attempt, *about)
@@ -429,27 +445,6 @@ class Execution:
         except BaseException:  # a policy is user code, and the job needs an outcome
             logger.exception("the retry policy failed; the job's own delay is used")
         return own.delay_for(attempt=claim.attempt, job=claim, exc=error)
-
-    def _measure_start(self, claim: Claim) -> None:
-        if self._metrics is not None:
-            try:
-                self._metrics.record_job_start(job_name=claim.job_name, queue=claim.queue)
-            except BaseException:  # a sink must never decide about a job
-                logger.exception("the metrics sink failed; the job goes on")
-
-    def measure_end(self, outcome: Outcome) -> None:
-        """Tell the metrics sink of an attempt whose outcome counts."""
-        claim, change = outcome.claim, outcome.change
-        if self._metrics is not None:
-            try:
-                self._metrics.record_job_end(
-                    job_name=claim.job_name,
-                    queue=claim.queue,
-                    status=change.verb,
-                    duration_s=outcome.seconds,
-                )
-            except BaseException:  # a sink must never decide about a job
-                logger.exception("the metrics sink failed; the job goes on")
 
 
 def _undecided(claim: Claim, error: BaseException) -> Decided:

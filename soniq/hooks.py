@@ -25,13 +25,27 @@ M = TypeVar("M", bound=Middleware)
 
 
 class MetricsSink(Protocol):
-    """Receives one start and one end per attempt."""
+    """Receives one start and one end per attempt.
+
+    It is called in the event loop and on the threads of jobs, from several at a time, and must not wait for
+    anything. A sink may have more methods; those that it has are called:
+
+    - ``record_enqueued(*, job_name, queue, count)``: so many jobs were written, in the caller's transaction
+    - ``record_job_latency(*, job_name, queue, seconds)``: so long a job was due before it started, by the
+      clocks of database and worker
+    - ``record_dead_letter(*, job_name, queue, reason)``: a job has become a dead letter
+    - ``around_job(claim)``: gives a context manager to enter around the code of an attempt
+    """
 
     def record_job_start(self, *, job_name: str, queue: str) -> None:
         """An attempt begins."""
 
     def record_job_end(self, *, job_name: str, queue: str, status: str, duration_s: float) -> None:
-        """An attempt ended; ``status`` is the verb of the change: succeed, retry, bury, ..."""
+        """An attempt ended, and that was recorded.
+
+        :param status: the verb of the change: succeed, retry, bury, snooze, interrupt; or "dropped", if the
+            claim was lost before
+        """
 
 
 @dataclass(slots=True)

@@ -9,9 +9,14 @@ import logging
 from collections.abc import Callable
 
 from soniq import transitions
+from soniq.audience import End
 from soniq.backend import StorageBackend
+from soniq.jobs import Claim
+from soniq.logged import facts_of
 from soniq.settings import Settings
+from soniq.transitions import Change
 from soniq.unknown import UnknownJobs
+from soniq.visible import visible_line
 
 logger = logging.getLogger("soniq.maintenance")
 
@@ -32,6 +37,12 @@ class Maintenance:
         self._settings = settings
         self._unknown = unknown
         self.gave_back = False  # whether the last sweep queued a job again
+        self._ends: list[End] = []
+
+    def take_ends(self) -> list[End]:
+        """What became of jobs in sweeps, and was not taken before."""
+        ends, self._ends = self._ends, []
+        return ends + ([] if self._unknown is None else self._unknown.take_ends())
 
     def sweep(self) -> bool:
         """Rescue, purge and bury one batch each. True: there may be more to do."""
@@ -43,11 +54,20 @@ class Maintenance:
         orphans = self._backend.orphans(dead_after=dead_after, limit=RESCUE_BATCH)
         changes = [transitions.rescue(claim, max_crashes=self._settings.max_crashes) for claim in orphans]
         self.gave_back = False
-        for change, applied in zip(changes, self._backend.apply(changes) if changes else [], strict=True):
+        answers = self._backend.apply(changes) if changes else []
+        for claim, change, applied in zip(orphans, changes, answers, strict=True):
             if applied:
                 self.gave_back |= change.verb != "bury"
+                self._ends.append(_end(claim, change))
                 outcome = "dead letter (worker_lost)" if change.verb == "bury" else "queued again"
-                logger.warning("rescued job %s: %s; %s", change.job_id, change.error, outcome)
+                logger.warning(
+                    "rescued   %s %s: %s; %s",
+                    visible_line(claim.job_name),
+                    change.job_id,
+                    change.error,
+                    outcome,
+                    extra={**facts_of(claim), "outcome": change.verb},
+                )
         if not orphans:
             self._backend.forget_workers(dead_after=dead_after)
         return len(orphans) == RESCUE_BATCH
@@ -56,6 +76,11 @@ class Maintenance:
         """Delete rows past their time. True: there may be more."""
         ttl = self._settings.dead_letter_ttl
         return self._backend.purge(limit=PURGE_BATCH, dead_letter_ttl=ttl) >= PURGE_BATCH
+
+
+def _end(claim: Claim, change: Change) -> End:
+    """The end of an attempt that took nobody knows how long."""
+    return End(change, claim.job_name, claim.queue, claim.max_attempts, None, change.error or "")
 
 
 def pause(sweep_interval: float, more: bool, jitter: Callable[[float, float], float]) -> float:

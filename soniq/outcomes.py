@@ -9,6 +9,7 @@ from soniq.backend import StorageBackend
 from soniq.errors import BackendConflict, BackendUnavailable
 from soniq.execution import Outcome
 from soniq.jobs import Claim, ClaimRequest
+from soniq.logged import facts_of
 
 logger = logging.getLogger("soniq.worker")
 
@@ -69,6 +70,7 @@ def log_outcome(outcome: Outcome, *, kept: bool) -> None:
             claim.job_name,
             claim.job_id,
             claim.attempt,
+            extra={**facts_of(claim), "outcome": "dropped", "duration_ms": outcome.seconds * 1000},
         )
         return
     level = _LEVELS[change.verb]
@@ -93,12 +95,10 @@ def log_outcome(outcome: Outcome, *, kept: bool) -> None:
         about,
         f": {outcome.summary}" if outcome.summary else "",
         extra={
-            "job_id": claim.job_id,
-            "job_name": claim.job_name,
-            "queue": claim.queue,
-            "attempt": claim.attempt,
+            **facts_of(claim),
             "outcome": change.verb,
             "duration_ms": outcome.seconds * 1000,
+            "error": outcome.summary,
         },
     )
 

@@ -12,12 +12,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
 from soniq.arguments import encode, fingerprint
+from soniq.audience import Audience
 from soniq.backend import Run, StorageBackend
 from soniq.codec import encode_arguments, read
 from soniq.contexts import as_text
 from soniq.errors import InvalidArguments, InvalidEnqueue
 from soniq.ids import uuid7_text
 from soniq.jobs import NewJob
+from soniq.logged import log_enqueued
 from soniq.records import DeadLetter
 from soniq.registry import Registry
 from soniq.settings import Settings, check_priority, check_queue, is_seconds
@@ -43,6 +45,7 @@ class JobProducer:
     :param run: makes a blocking call for async code, once the store is ready
     :param aware: gives the instant that a naive time means, or None where it means none
     :param refusal: why atomic jobs cannot be run here; None: they can
+    :param audience: told of what was stored
     """
 
     def __init__(
@@ -56,7 +59,9 @@ class JobProducer:
         new_id: Callable[[], str] = uuid7_text,
         aware: Aware = lambda _naive: None,
         refusal: Callable[[], str | None] = lambda: None,
+        audience: Audience | None = None,
     ) -> None:
+        self._audience = audience or Audience()
         self._backend = backend
         self._registry = registry
         self._settings = settings
@@ -113,12 +118,19 @@ class JobProducer:
             raise InvalidEnqueue(f"args_list is {args_list!r}: give a list of dicts of keyword arguments")
         return self._store(_numbered(self._maker(target, options, context), args_list))
 
-    def _store(self, jobs: Iterable[NewJob]) -> list[str]:
+    def _store(self, jobs: list[NewJob] | Iterator[NewJob]) -> list[str]:
+        """Enqueue, and tell whoever wants to hear of it."""
         watchers = tuple(self.watchers)
-        if not watchers:
+        debugs = logger.isEnabledFor(logging.DEBUG)
+        if not (watchers or debugs or self._audience.hears_enqueues):
             return self._backend.enqueue(jobs)
-        noted = list(jobs)
-        ids = self._backend.enqueue(noted)
+        noted: list[NewJob] = jobs if isinstance(jobs, list) else []
+        ids = self._backend.enqueue(jobs if isinstance(jobs, list) else self._audience.noting(jobs, noted))
+        if self._audience.hears_enqueues:
+            self._audience.enqueued(noted, ids)
+        if debugs:
+            for job, stored_id in zip(noted, ids, strict=True):
+                log_enqueued(job, stored_id)
         for watcher in watchers:
             watcher(noted, ids)
         return ids
@@ -191,6 +203,13 @@ class JobProducer:
             )
 
         return made
+
+    def task(self, name: str) -> Task[..., Any]:
+        """The job of this name, as an enqueue would find it.
+
+        :raises UnknownTask: there is none; suggests the nearest name
+        """
+        return self._resolve(name)[1] or self._registry.get(name)
 
     def replay_of(
         self,

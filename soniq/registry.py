@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Iterator
-from typing import Any, ParamSpec, TypeVar, Unpack, cast, overload
+from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 
 from soniq.contexts import Contexts
 from soniq.errors import InvalidJob, UnknownTask
@@ -24,6 +24,17 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class JobDecorator(Protocol):
+    """What ``@job(...)`` with options gives: makes a function a job.
+
+    A class of its own and no ``Callable``, because it is by its name that :mod:`soniq.mypy_plugin` knows it.
+    """
+
+    def __call__(self, fn: Callable[P, R], /) -> Task[P, R]:
+        """Make ``fn`` a job."""
+        ...
+
+
 class Registry:
     """Jobs and hooks by name. A registry with a parent also finds what the parent holds.
 
@@ -40,9 +51,7 @@ class Registry:
     @overload
     def job(self, fn: Callable[P, R], /) -> Task[P, R]: ...
     @overload
-    def job(
-        self, fn: None = None, /, **options: Unpack[JobKeywords]
-    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    def job(self, fn: None = None, /, **options: Unpack[JobKeywords]) -> JobDecorator: ...
     def job(self, fn: Callable[..., Any] | None = None, /, **options: Unpack[JobKeywords]) -> Any:
         """Make a function a job. Bare (``@job``) or with options (``@job(queue="emails")``).
 
@@ -72,6 +81,14 @@ class Registry:
             return self._parent.find(name)
         return task
 
+    def add(self, task: Task[..., Any]) -> None:
+        """Hold a task that was made elsewhere, in the place of one of the same name and function.
+
+        :raises InvalidJob: the name is taken by another function
+        """
+        self._check_free(task.name, task.fn)
+        self._tasks[task.name] = task
+
     def __iter__(self) -> Iterator[str]:
         """All names, the parent's included."""
         yield from self._tasks
@@ -93,23 +110,13 @@ class Registry:
         return self._parent.all_hooks().joined(self._own_hooks)
 
     def _register(self, fn: Callable[P, R], options: JobKeywords) -> Task[P, R]:
-        if isinstance(fn, Task):
-            raise InvalidJob(f"{fn.name} is a job already")
-        if not (inspect.isfunction(fn) or inspect.ismethod(fn)):
-            raise InvalidJob(f"{fn!r} is not a function; only functions can be jobs")
-        if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
-            raise InvalidJob(f"{default_name(fn)} is a generator function: a call would run none of it")
+        check_function(fn)
         keywords = cast("dict[str, Any]", dict(options))
         explicit = keywords.pop("name", None)
         name = default_name(fn) if explicit is None else check_name(explicit)
         if len(name) > MAX_NAME:
             raise InvalidJob(f"{name!r} is longer than {MAX_NAME} characters; give it a name=")
-        taken = self._tasks.get(name)
-        if taken is not None and default_name(taken.fn) != default_name(fn):
-            raise InvalidJob(
-                f"the job name {name!r} is taken by {default_name(taken.fn)}; "
-                f"give {default_name(fn)} another name="
-            )
+        self._check_free(name, fn)
         task: Task[P, R] = Task(
             fn,
             name=name,
@@ -118,3 +125,21 @@ class Registry:
         )
         self._tasks[name] = task
         return task
+
+    def _check_free(self, name: str, fn: Callable[..., Any]) -> None:
+        taken = self._tasks.get(name)
+        if taken is not None and default_name(taken.fn) != default_name(fn):
+            raise InvalidJob(
+                f"the job name {name!r} is taken by {default_name(taken.fn)}; "
+                f"give {default_name(fn)} another name="
+            )
+
+
+def check_function(fn: object) -> None:
+    """Refuse what cannot be a job."""
+    if isinstance(fn, Task):
+        raise InvalidJob(f"{fn.name} is a job already")
+    if not (inspect.isfunction(fn) or inspect.ismethod(fn)):
+        raise InvalidJob(f"{fn!r} is not a function; only functions can be jobs")
+    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+        raise InvalidJob(f"{default_name(fn)} is a generator function: a call would run none of it")

@@ -43,7 +43,7 @@ class SlotPool:
     ) -> None:
         self._execution = execution
         self._pace = pace
-        self._record = deliver
+        self._deliver = deliver
         self._vacated = vacated
         self._may_start = may_start
         answers = Answers()
@@ -191,10 +191,6 @@ class SlotPool:
                 self._deliver(outcome)
             self.feed()
             self._vacated()
-
-    def _deliver(self, outcome: Outcome) -> None:
-        self._execution.measure_end(outcome)
-        self._record(outcome)
 
     def _watch_for(self, burst: Burst) -> float | None:
         """Seconds until a job of the burst can have overrun; None = never. At least a short while."""

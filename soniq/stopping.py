@@ -52,6 +52,12 @@ class Stopping:
         """Whether nothing is waited for any more."""
         return self.at_once or asyncio.get_running_loop().time() >= self.deadline
 
+    def time_left(self, at_least: float) -> float:
+        """Seconds until the deadline, or ``at_least``, if that is more or the end is at once."""
+        if self.at_once:
+            return at_least
+        return max(self.deadline - asyncio.get_running_loop().time(), at_least)
+
     async def pause(self, seconds: float) -> None:
         """Wait, but not longer than until the worker is told to stop, or has to."""
         if self.requested:

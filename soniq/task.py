@@ -8,7 +8,19 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import Any, Generic, ParamSpec, Protocol, TypeAlias, TypedDict, TypeVar, cast, get_args
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    ParamSpec,
+    Protocol,
+    Self,
+    TypeAlias,
+    TypedDict,
+    TypeVar,
+    cast,
+    get_args,
+)
 
 from soniq.codec import Loaded, Missing, Types, Unloaded, is_marked, read, references_in
 from soniq.errors import ConfigurationError, InvalidArguments, InvalidJob
@@ -25,6 +37,7 @@ from soniq.settings import (
 from soniq.signature import Signature
 
 P = ParamSpec("P")
+C = ParamSpec("C")
 R = TypeVar("R")
 
 When: TypeAlias = datetime | timedelta | float
@@ -281,7 +294,7 @@ class Task(Generic[P, R]):
         scheduled_at: When | None = None,
         unique: bool | None = None,
         dedup_key: str | None = None,
-    ) -> Task[P, R]:
+    ) -> Self:
         """A copy that enqueues with these options. What is not given stays.
 
         :param scheduled_at: not before: an aware datetime, or from now a timedelta or seconds
@@ -294,7 +307,7 @@ class Task(Generic[P, R]):
             unique=unique,
             dedup_key=dedup_key,
         )
-        twin: Task[P, R] = object.__new__(type(self))
+        twin = object.__new__(type(self))
         twin.__dict__.update(self.__dict__)
         twin.defaults = given.over(self.defaults)
         return twin
@@ -321,6 +334,18 @@ class Task(Generic[P, R]):
     async def aenqueue_many(self, args_list: Iterable[Mapping[str, Any]]) -> list[str]:
         """:meth:`enqueue_many` for async code."""
         return await self._producer().aenqueue_many(self, args_list, self.defaults)
+
+
+if TYPE_CHECKING:
+
+    class ContextTask(Task[P, R], Generic[C, P, R]):
+        """What a job with a JobContext is to :mod:`soniq.mypy_plugin`: called with it, enqueued without."""
+
+        def __call__(  # type: ignore[override]  # of the two signatures that a job has, each to its use
+            self, *args: C.args, **kwargs: C.kwargs
+        ) -> R:
+            """Call the function itself; no queue involved."""
+            ...
 
 
 def default_name(fn: Callable[..., Any]) -> str:

@@ -33,13 +33,20 @@ def capture() -> JSON:
 
 @contextmanager
 def restore(carrier: JSON) -> Iterator[None]:
-    """The trace that the headers tell is the current one."""
+    """The trace that the headers tell is the current one; within a span of this process that is part of it
+    already, nothing changes.
+    """
     try:
-        from opentelemetry import context, propagate  # noqa: PLC0415  # may not be installed
+        from opentelemetry import context, propagate, trace  # noqa: PLC0415  # may not be installed
     except ImportError:
         yield
         return
-    token = context.attach(propagate.extract(carrier if isinstance(carrier, dict) else {}))
+    found = propagate.extract(carrier if isinstance(carrier, dict) else {})
+    told, current = (trace.get_current_span(of).get_span_context() for of in (found, None))
+    if current.is_valid and not current.is_remote and current.trace_id == told.trace_id:
+        yield  # such as the span of the attempt, on the thread of its sync code
+        return
+    token = context.attach(found)
     try:
         yield
     finally:

@@ -18,12 +18,14 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 
 from soniq import transitions
+from soniq.audience import End
 from soniq.backend import StorageBackend
 from soniq.durations import rough
 from soniq.jobs import DeadLetterReason
 from soniq.records import OverdueJob
 from soniq.registry import Registry
 from soniq.settings import Settings
+from soniq.visible import visible_line
 
 logger = logging.getLogger("soniq.maintenance")
 
@@ -59,8 +61,14 @@ class UnknownJobs:
         self._clock = clock
         self._next_look = float("-inf")
         self._told: frozenset[str] = frozenset()
+        self._ends: list[End] = []
         self._silence = FIRST_SILENCE
         self._silent_until = float("-inf")
+
+    def take_ends(self) -> list[End]:
+        """The jobs that were given up, and not taken before."""
+        ends, self._ends = self._ends, []
+        return ends
 
     def look(self) -> bool:
         """If it is time: bury what waited too long, warn of the rest. True: there may be more to bury."""
@@ -91,6 +99,23 @@ class UnknownJobs:
         ]
         answers = self._backend.apply(changes)
         buried = [job for job, applied in zip(jobs, answers, strict=True) if applied]
+        self._ends += [
+            End(change, job.job_name, job.queue, summary=change.error or "", started=False)
+            for job, change, applied in zip(jobs, changes, answers, strict=True)
+            if applied
+        ]
+        for job in buried:
+            logger.info(
+                "dead      %s %s: job_not_found",
+                visible_line(job.job_name),
+                job.job_id,
+                extra={
+                    "job_id": job.job_id,
+                    "job_name": job.job_name,
+                    "queue": job.queue,
+                    "outcome": "bury",
+                },
+            )
         if buried:
             logger.warning(
                 "gave up jobs that no worker knew within %s: %s; dead letters (job_not_found)",

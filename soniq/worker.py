@@ -28,16 +28,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from soniq import maintenance, transitions
+from soniq.audience import Audience
 from soniq.backend import Silence, StorageBackend, Subscription
+from soniq.environment import Environment
 from soniq.errors import BackendError
 from soniq.execution import Execution, Outcome
 from soniq.exits import contained_exits
 from soniq.heartbeat import Heart
 from soniq.jobs import Claim, ClaimRequest, WorkerInfo
-from soniq.outcomes import exchange, log_outcome
+from soniq.outcomes import exchange
 from soniq.pace import Pace
 from soniq.recycling import Recycling
 from soniq.registry import Registry
+from soniq.reporter import Reporter
 from soniq.settings import Settings
 from soniq.slot_pool import SlotPool
 from soniq.stopping import Stopping
@@ -68,6 +71,8 @@ class Worker:
         execution: Execution,
         settings: Settings,
         concurrency: int,
+        audience: Audience,
+        environment: Environment,
         queues: tuple[str, ...] | None = None,
         run_once: bool = False,
         prefetch: bool = True,
@@ -79,7 +84,6 @@ class Worker:
         self._settings = settings
         self._queues = queues
         self._run_once = run_once
-        self._observe = observe
         self.info = WorkerInfo(
             id=str(uuid.uuid4()),
             hostname=socket.gethostname(),
@@ -104,6 +108,13 @@ class Worker:
         unknown = UnknownJobs(backend, registry, settings, queues=queues)
         self._maintenance = maintenance.Maintenance(backend, settings, unknown)
         self._recycling = recycling or Recycling()
+        self._reporter = Reporter(
+            audience,
+            environment=environment,
+            at_thread_exit=backend.release,
+            watch=observe,
+            changed=self._look_now,
+        )
         self._subscription: Subscription = Silence()
         self._outcomes: deque[Outcome] = deque()  # slot threads append to it, too
         self._holding: set[str] = set()  # claimed, and the outcome not recorded yet
@@ -189,7 +200,7 @@ class Worker:
         """How many jobs to claim now."""
         if self._outcomes:
             self._recycling.weigh()
-        if not self._hungry or self._stopping.requested or not self._heart.trusted:
+        if not self._hungry or self._stopping.requested or not self._heart.trusted or self._reporter.behind:
             return 0
         wanted = self._pace.wanted(
             free=self._slots.free, ready=self._slots.ready, visiting=bool(self._outcomes)
@@ -287,17 +298,7 @@ class Worker:
             self._pace.finished(len(outcomes))
             self._hungry = True
             # The next visit to the storage goes first.
-            self._loop.call_soon(self._report, outcomes, applied)
-
-    def _report(self, outcomes: list[Outcome], applied: list[bool]) -> None:
-        """Tell people of what was recorded."""
-        for outcome, kept in zip(outcomes, applied, strict=True):
-            log_outcome(outcome, kept=kept)
-            if self._observe is not None:
-                try:
-                    self._observe(outcome)
-                except Exception:
-                    logger.exception("whoever watches the worker failed; the worker goes on")
+            self._loop.call_soon(self._reporter.report, outcomes, applied)
 
     def _deliver(self, outcome: Outcome) -> None:
         """Called in the event loop and on slot threads."""
@@ -352,7 +353,7 @@ class Worker:
             return self._settings.heartbeat_interval  # until a beat arrives, there is nothing to look for
         if self._slots.ready and self._slots.free:
             return self._pace.patience  # a burst is on, and may turn out to be stuck in a long job
-        if not self._slots.free or self._may_leave:
+        if not self._slots.free or self._may_leave or self._reporter.behind:
             return None
         longest = self._settings.poll_interval
         if not self.listening:
@@ -407,7 +408,9 @@ class Worker:
     def _give_back(self, claims: Sequence[Claim], *, unstarted: bool = False) -> None:
         if unstarted:
             self.processed -= len(claims)
-        self._outcomes.extend(Outcome(claim, transitions.interrupt(claim)) for claim in claims)
+        self._outcomes.extend(
+            Outcome(claim, transitions.interrupt(claim), started=not unstarted) for claim in claims
+        )
 
     async def _leave(self, sweeper: asyncio.Task[None] | None, heart: Heart) -> None:
         """Record what is left, then stop beating: in this order, or others would rescue our jobs."""
@@ -426,6 +429,8 @@ class Worker:
             if not self._run_once:
                 await asyncio.to_thread(self._subscription.close)
             heart.stop()
+            self._reporter.report_ends(self._maintenance.take_ends())
+            await self._reporter.close(self._stopping.time_left(1.0))
             self._slots.close()
             self._storage.close()
 
@@ -471,7 +476,10 @@ class Worker:
 
     async def _sweep_once(self) -> bool:
         """One sweep. What it gave back may be claimed now. True: there may be more to do."""
-        more = await self._storage.call(self._maintenance.sweep)
+        try:
+            more = await self._storage.call(self._maintenance.sweep)
+        finally:
+            self._reporter.report_ends(self._maintenance.take_ends())
         self._recycling.weigh()
         if self._maintenance.gave_back or self._recycling.reason:
             self._look_now()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from django.apps import AppConfig
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.module_loading import autodiscover_modules
 from django.utils.translation import gettext_lazy as _
@@ -21,18 +23,36 @@ class SoniqConfig(AppConfig):
 
     def ready(self) -> None:
         """Called by Django once all models are loaded."""
-        from soniq_django import context  # noqa: F401, PLC0415  # registers language and time zone
-        from soniq_django.conf import configure  # noqa: PLC0415  # needs the models
+        from soniq_django import (  # noqa: PLC0415  # needs the models
+            checks,
+            context,  # noqa: F401  # registers language and time zone
+        )
+        from soniq_django.conf import configure  # noqa: PLC0415  # as above
         from soniq_django.references import register  # noqa: PLC0415  # as above
 
+        checks.register_all()
         register()
-        settings = configure()
-        autodiscover_modules(settings.jobs_module)
         setting_changed.connect(_reconfigure, dispatch_uid="soniq_django")
+        try:
+            settings = configure()
+        except ImproperlyConfigured:
+            if _checks_come():
+                return
+            raise
+        autodiscover_modules(settings.jobs_module)
         if settings.dev_worker:
             from soniq_django.dev_worker import accompany  # noqa: PLC0415  # few processes need it
 
             accompany(sys.argv)
+
+
+def _checks_come() -> bool:
+    """Whether this is manage.py, whose commands run the system checks, which tell a mistake more kindly.
+
+    Elsewhere, in a web server for one, nobody would hear of it until the first enqueue. The few commands that
+    skip the checks, such as shell, find no default app.
+    """
+    return Path(sys.argv[0]).name in ("manage.py", "django-admin", "__main__.py")
 
 
 def _reconfigure(*, setting: str, **_kwargs: Any) -> None:

@@ -12,13 +12,29 @@ from django.core.exceptions import ImproperlyConfigured
 
 from soniq import ConfigurationError, Soniq, get_default_app, set_default_app
 from soniq.settings import Settings, check_known
+from soniq_django.metrics import load_sink
+from soniq_django.signals import SignalObserver
 
-_OWN = ("DATABASE", "DEV_WORKER", "JOBS_MODULE", "NOTIFY", "PROCESSES", "TESTING")
+_OWN = (
+    "DATABASE",
+    "DEV_WORKER",
+    "JOBS_MODULE",
+    "METRICS",
+    "METRICS_PORT",
+    "NOTIFY",
+    "PROCESSES",
+    "TESTING",
+)
 _MODES = ("manual", "inline", "memory")
+MAX_PORT = 65_535
 _CORE = {field.name.upper(): field.name for field in fields(Settings)}
 _QUOTED_OR_NAME = re.compile(
     r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\b(?P<name>""" + "|".join(_CORE.values()) + r")\b"
 )
+
+
+class UnknownDatabase(ImproperlyConfigured):
+    """``SONIQ["DATABASE"]`` names an alias that ``DATABASES`` does not have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +48,8 @@ class DjangoSettings:
     notify: bool = True  # wake workers by LISTEN/NOTIFY where the database can
     jobs_module: str = "jobs"  # imported from every installed app
     testing: Literal["manual", "inline", "memory"] | None = None  # what becomes of jobs in tests
+    metrics: str | None = None  # "prometheus", "opentelemetry", or the path of a MetricsSink; None = none
+    metrics_port: str | int | None = None  # where workers answer scrapes: PORT or "HOST:PORT"; None = nowhere
 
 
 def read_settings() -> DjangoSettings:
@@ -54,7 +72,7 @@ def read_settings() -> DjangoSettings:
     database = values.get("DATABASE")
     known = list(django_settings.DATABASES)
     if database is not None and database not in known:
-        raise ImproperlyConfigured(
+        raise UnknownDatabase(
             f"SONIQ['DATABASE'] is {database!r}, which DATABASES does not have; it has: {', '.join(known)}"
         )
     jobs_module = values.get("JOBS_MODULE", "jobs")
@@ -65,6 +83,17 @@ def read_settings() -> DjangoSettings:
     notify = values.get("NOTIFY", True)
     if not isinstance(notify, bool):
         raise ImproperlyConfigured(f"SONIQ['NOTIFY'] is {notify!r}: give True or False")
+    metrics = values.get("METRICS")
+    if metrics is not None and (not isinstance(metrics, str) or not metrics):
+        raise ImproperlyConfigured(
+            f"SONIQ['METRICS'] is {metrics!r}: give 'prometheus', 'opentelemetry', or the path of a sink"
+        )
+    metrics_port = check_metrics_port(values.get("METRICS_PORT"), "SONIQ['METRICS_PORT']")
+    if metrics_port is not None and metrics != "prometheus":
+        raise ImproperlyConfigured(
+            f"SONIQ['METRICS_PORT'] is {metrics_port!r}, and SONIQ['METRICS'] is {metrics!r}: "
+            "only 'prometheus' is scraped"
+        )
     dev_worker = values.get("DEV_WORKER", False)
     if not isinstance(dev_worker, bool):
         raise ImproperlyConfigured(f"SONIQ['DEV_WORKER'] is {dev_worker!r}: give True or False")
@@ -85,7 +114,23 @@ def read_settings() -> DjangoSettings:
         processes=processes,
         jobs_module=jobs_module,
         testing=testing,
+        metrics=metrics,
+        metrics_port=metrics_port,
     )
+
+
+def check_metrics_port(value: Any, name: str) -> str | int | None:
+    """``value``, if it says where to answer scrapes; ``name`` is what the error calls it.
+
+    :raises ImproperlyConfigured: it does not
+    """
+    text = str(value)
+    port = text.rpartition(":")[2]
+    if value is None or (
+        isinstance(value, (str, int)) and port.isdecimal() and port.isascii() and 0 < int(port) <= MAX_PORT
+    ):
+        return value
+    raise ImproperlyConfigured(f"{name} is {value!r}: give a port, 1 to {MAX_PORT}, or 'HOST:PORT'")
 
 
 def configure() -> DjangoSettings:
@@ -105,6 +150,8 @@ def app_on(database: str | None, settings: DjangoSettings) -> Soniq:
     from soniq_django.connections import DjangoEnvironment  # noqa: PLC0415  # as above
 
     return Soniq(
+        metrics_sink=load_sink(settings.metrics),
+        observer=SignalObserver(),
         backend=DjangoBackend(database, notify=settings.notify),
         environment=DjangoEnvironment(),
         **settings.core,

@@ -48,23 +48,24 @@ class ModelReferences:
         state = value._state  # noqa: SLF001  # documented, but for its name
         if state.adding or value.pk is None:
             raise Refused(f"is a {model.__qualname__} that is not saved; save it first")
-        return {self.mark: label, "pk": value.pk, "db": state.db}
+        return {self.mark: label, "pk": _key(model, value.pk), "db": state.db}
 
     def load(self, references: Sequence[Mapping[str, Any]], types: Types) -> list[Any]:
         """See :class:`soniq.codec.References`."""
         asked: dict[tuple[type[Model], str], list[Any]] = defaultdict(list)
-        sources: list[tuple[type[Model], str] | Refused] = []
+        places: list[tuple[tuple[type[Model], str], Any] | Refused] = []
         for reference in references:
             try:
                 source = self._source(reference, types)
-                asked[source].append(reference["pk"])
-                sources.append(source)
+                key = _key(source[0], reference["pk"])
             except Refused as refused:
-                sources.append(refused)
-        found = {source: dict(_rows(*source, pks)) for source, pks in asked.items()}
+                places.append(refused)
+            else:
+                asked[source].append(key)
+                places.append((source, key))
+        found = {source: dict(_rows(*source, keys)) for source, keys in asked.items()}
         return [
-            source if isinstance(source, Refused) else found[source].get(reference["pk"], GONE)
-            for source, reference in zip(sources, references, strict=True)
+            place if isinstance(place, Refused) else found[place[0]].get(place[1], GONE) for place in places
         ]
 
     def _source(self, reference: Mapping[str, Any], types: Types) -> tuple[type[Model], str]:
@@ -80,14 +81,22 @@ class ModelReferences:
             raise Refused(_unnamed(f"refers to a {model.__qualname__}", model, types))
         if alias not in connections.settings:
             raise Refused(f"refers to the database {alias!r:.200}, which DATABASES does not have")
-        try:
-            model._meta.pk.get_prep_value(  # noqa: SLF001  # as above
-                reference["pk"]
-            )
-            hash(reference["pk"])
-        except (TypeError, ValueError, ValidationError):
-            raise Refused(f"refers to a {model.__qualname__} by what is no primary key") from None
         return model, alias
+
+
+def _key(model: type[Model], value: Any) -> Any:
+    """A primary key as rows have it: an instance keeps the "7" that it was saved with.
+
+    :raises Refused: it is none
+    """
+    field: Any = model._meta.pk  # noqa: SLF001  # documented, but for its name
+    try:
+        key = field.to_python(value)
+        field.run_validators(key)
+        hash(key)
+    except (TypeError, ValueError, ValidationError):
+        raise Refused(f"refers to a {model.__qualname__} by what is no primary key") from None
+    return key
 
 
 def _rows(model: type[Model], alias: str, pks: list[Any]) -> Iterator[tuple[Any, Model]]:

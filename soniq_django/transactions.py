@@ -12,7 +12,7 @@ at this moment, the data is there and the job is not. Only the caller's own data
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from django.db import connections, transaction
@@ -23,6 +23,15 @@ from soniq.jobs import NewJob
 logger = logging.getLogger("soniq.enqueue")
 
 TOLD = 10  # jobs that a message names
+
+
+def two_commits(jobs: str, others: Sequence[str]) -> str:
+    """What an enqueue within a transaction of other databases than ``jobs`` is worth; for system checks."""
+    named = ", ".join(map(repr, others))
+    return (
+        f"a job enqueued within a transaction of {named} is written to {jobs!r} once that has committed; "
+        "a rollback leaves no job, and neither does a process that ends between the two commits"
+    )
 
 
 def open_elsewhere(alias: str) -> list[str]:

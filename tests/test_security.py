@@ -118,8 +118,11 @@ def everywhere(find):
 
 
 def test_no_code_is_made_of_data():
-    """No pickle and its kin, no eval: what a row holds is JSON, and stays data."""
-    assert everywhere(dangerous) == {}
+    """No pickle and its kin, no eval: what a row holds is JSON, and stays data.
+
+    django-q's packages are pickles; the one module that reads them makes no objects of them.
+    """
+    assert everywhere(dangerous) == {"soniq_django/importing/pickles.py": ["pickle"]}
 
 
 @pytest.mark.parametrize(

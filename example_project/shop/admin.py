@@ -4,12 +4,12 @@ from shop.models import Order, Product
 
 
 @admin.register(Product)
-class ProductAdmin(admin.ModelAdmin):
+class ProductAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class takes none, its stubs' does
     list_display = ("name", "sku", "price", "from_supplier", "thumbnail")
 
 
 @admin.register(Order)
-class OrderAdmin(admin.ModelAdmin):
+class OrderAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class takes none, its stubs' does
     list_display = (
         "number",
         "product",

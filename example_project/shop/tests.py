@@ -17,6 +17,9 @@ from soniq_django.testing import JobTestMixin, simulate_crash, simulate_timeout,
 
 
 class ShopTestCase(JobTestMixin, TestCase):
+    mug: Product
+    lamp: Product
+
     @classmethod
     def setUpTestData(cls) -> None:
         picture = next((Path(__file__).parent / "data" / "pictures").iterdir()).name

@@ -133,7 +133,8 @@ class Reader:
         if found is GONE:
             if self._missing == "none":
                 return None
-            raise Gone(f"refers to {' '.join(str(part) for part in stored.values()):.200}, which is gone")
+            parts = ", ".join(f"{key}={stored[key]}" for key in sorted(stored.keys() - {mark}))
+            raise Gone(f"refers to {stored[mark]!s:.200} ({parts:.200}), which is gone")
         if isinstance(found, Refused):
             raise Refused(found.about)
         return found

@@ -65,6 +65,10 @@ class HotPath(Tables):
         for queue in queues:
             hint_after_commit(self.alias, queue)
 
+    def own_session(self) -> None:
+        """See :class:`soniq_django.store.tables.Tables`."""
+        self._statements.own_session()
+
     def next_due(
         self, *, queues: Collection[str] | None = None, names: Collection[str] | None = None
     ) -> float | None:

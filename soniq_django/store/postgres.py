@@ -142,11 +142,14 @@ class PostgresStatements(OrmStatements):
 
     # -- claim and apply
 
+    def own_session(self) -> None:
+        """See :class:`soniq_django.store.tables.Tables`."""
+        with translated(self.alias):
+            self.sessions.of(self.connection)
+
     def claim(self, request: ClaimRequest) -> list[Claim]:
         """See :class:`soniq.backend.StorageBackend`."""
-        asked = _Asked(request)
-        with translated(self.alias):
-            return self._claim(self.sessions.of(self.connection), asked)
+        return self._claim_alone(_Asked(request))
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         """See :class:`soniq.backend.StorageBackend`."""
@@ -157,8 +160,7 @@ class PostgresStatements(OrmStatements):
         """See :class:`soniq.backend.StorageBackend`."""
         asked = _Asked(request)
         if not changes:
-            with translated(self.alias):
-                return [], self._claim(self.sessions.of(self.connection), asked)
+            return [], self._claim_alone(asked)
         with translated(self.alias):
             self.sessions.of(self.connection)
         with self.transaction():
@@ -201,6 +203,15 @@ class PostgresStatements(OrmStatements):
         for cursor in cursors:
             written.update(row[0] for row in cursor.fetchall())
         return [rare.get(id(change), change.job_id in written) for change in changes], claims
+
+    def _claim_alone(self, asked: _Asked) -> list[Claim]:
+        """A claim with nothing to record: one statement, and a transaction only where one is needed."""
+        with translated(self.alias):
+            session = self.sessions.of(self.connection)
+            if self.connection.in_atomic_block or self.sessions.reads_committed(session):
+                return self._claim(session, asked)
+        with self.transaction():
+            return self._claim(session, asked)
 
     def _claim(self, session: psycopg.Connection[Any], asked: _Asked) -> list[Claim]:
         """Behind the mark while that is allowed and enough, else from the front."""

@@ -12,10 +12,12 @@ COLUMNS = (
 # A worker that freezes between two statements would hold its locks for as long as its connection stays
 # open; so the server ends such a transaction after a while, and its jobs can be rescued. In the middle of a
 # pipeline it does not count as idle, and only PostgreSQL 17 and later can end that, too.
+# The level of isolation is that of statements outside of transactions; see soniq_django.store.session.
 SETTINGS = """
 SELECT set_config('enable_bitmapscan', 'off', %(local)s), set_config('enable_seqscan', 'off', %(local)s),
        set_config('enable_sort', 'off', %(local)s),
        set_config('plan_cache_mode', 'force_generic_plan', %(local)s),
+       set_config('default_transaction_isolation', 'read committed', %(local)s),
        set_config('idle_in_transaction_session_timeout', '5s', %(local)s)
 """
 SETTINGS_17 = f"{SETTINGS.rstrip()}, set_config('transaction_timeout', '20s', %(local)s)"

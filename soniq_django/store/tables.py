@@ -46,6 +46,9 @@ class Tables:
         """All workers."""
         return Worker.objects.using(self.alias)
 
+    def own_session(self) -> None:
+        """Make the calling thread's session one of a worker, where that is more than any session."""
+
     def transaction(self) -> Any:
         """One transaction, its errors translated; an open one is joined."""
         return translated(self.alias, transaction.atomic(using=self.alias))

@@ -24,6 +24,7 @@ class WorkerTable(Tables):
         database that lags behind its code.
         """
         check_migrated(self.alias)
+        self.own_session()
         with self.transaction():
             self.workers.update_or_create(
                 pk=worker.id,
@@ -38,6 +39,7 @@ class WorkerTable(Tables):
 
     def beat(self, worker_id: str) -> bool:
         """See :class:`soniq.backend.StorageBackend`."""
+        self.own_session()
         with translated(self.alias):
             found = self.workers.filter(pk=worker_id)
             return found.update(last_heartbeat_at=DatabaseNow()) > 0

@@ -37,7 +37,7 @@ class Wanted:
         for name, value in self.args.items():
             if name not in job.args:
                 found.append(f"{name}: expected {shown(value)}, was not given")
-            elif not holds(value, job.args[name]):
+            elif not holds(value, job.args[name], job.stored_args[name]):
                 found.append(f"{name}: expected {shown(value)}, was {shown(job.args[name])}")
         for option in ("queue", "priority", "unique", "dedup_key"):
             expected, actual = getattr(self, option), getattr(job, option)

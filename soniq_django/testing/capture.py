@@ -105,7 +105,7 @@ class Capture:
         now = clock.now()
         stored: list[EnqueuedJob] = []
         for job, stored_id in zip(jobs, ids, strict=True):
-            enqueued = EnqueuedJob.of_new(job, now)
+            enqueued = EnqueuedJob.of_new(job, now, self._captured.registry)
             (stored if job.id == stored_id else self.jobs.excluded).append(enqueued)
         if stored:
             self.jobs.add(stored)
@@ -139,26 +139,27 @@ def capture_jobs(*, app: Soniq | None = None) -> Capture:
 
 def enqueued_jobs(*, app: Soniq | None = None) -> EnqueuedJobs:
     """All jobs in the store, oldest first, whatever has become of them; dead letters included."""
-    backend = (app or get_default_app()).backend
-    if backend.blocking and in_event_loop():
+    chosen = app or get_default_app()
+    if chosen.backend.blocking and in_event_loop():
         raise RuntimeError(
             "the database cannot be asked from async code: await aenqueued_jobs() and call assert_enqueued() "
             "or assert_none() of what it gives, or use capture_jobs()"
         )
-    return _all_in(backend)
+    return _all_of(chosen)
 
 
-def _all_in(backend: StorageBackend) -> EnqueuedJobs:
-    found = [EnqueuedJob.of_stored(job) for job in backend.list_jobs(limit=ALL)]
+def _all_of(app: Soniq) -> EnqueuedJobs:
+    backend, registry = app.backend, app.registry
+    found = [EnqueuedJob.of_stored(job, registry) for job in backend.list_jobs(limit=ALL)]
     letters = backend.list_dead_letters(DeadLetterFilter(limit=ALL))
-    found += [EnqueuedJob.of_dead_letter(letter) for letter in letters]
+    found += [EnqueuedJob.of_dead_letter(letter, registry) for letter in letters]
     return EnqueuedJobs(sorted(found, key=lambda job: job.id))
 
 
 async def aenqueued_jobs(*, app: Soniq | None = None) -> EnqueuedJobs:
     """:func:`enqueued_jobs` for async code."""
     chosen = app or get_default_app()
-    return await chosen.backend.run(_all_in, chosen.backend)
+    return await chosen.backend.run(_all_of, chosen)
 
 
 def assert_enqueued(

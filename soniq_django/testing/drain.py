@@ -6,7 +6,6 @@ to the database, and the sync code of jobs, come back to the thread of the calle
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
@@ -18,19 +17,14 @@ from asgiref.sync import async_to_sync
 from soniq import transitions
 from soniq.app import Soniq
 from soniq.default import get_default_app
-from soniq.execution import Outcome
 from soniq.exits import contained_exits
 from soniq.jobs import Claim, ClaimRequest, JobStatus
-from soniq.outcomes import log_outcome
-from soniq.registry import Registry
 from soniq.settings import check_queues
-from soniq.slots import Slot
-from soniq.transitions import Change
+from soniq_django.testing.attempts import Attempts
 from soniq_django.testing.clock import clock
 from soniq_django.testing.enqueued import Named, name_of
-from soniq_django.testing.environment import TestEnvironment, WithinTransaction, in_event_loop
-from soniq_django.testing.faults import Fault, fault_of
-from soniq_django.testing.summary import Attempt, DrainSummary, ending_of
+from soniq_django.testing.environment import in_event_loop
+from soniq_django.testing.summary import DrainSummary
 from soniq_django.times import meant_by
 
 T = TypeVar("T")
@@ -101,19 +95,12 @@ class Drain:
     ) -> None:
         self._app = app
         self._backend = app.backend
-        registry = Registry(producer=lambda: app.producer, parent=app.registry)
-        registry.hooks.on_error(self._note_error)
-        self._execution = app.execution(registry=registry, environment=TestEnvironment())
-        self._slot = Slot(1, at_thread_exit=lambda: None)  # whose thread nobody uses
+        self._attempts = Attempts(app, raising=raising, limit=limit)
         self._queues = None if queues is None else check_queues(list(queues))
         self._jobs = None if jobs is None else tuple(name_of(job) for job in jobs)
-        self._names: Collection[str] = tuple(registry) if self._jobs is None else self._jobs
         self._once = once
-        self._raising = raising
         self._limit = limit
         self._worker_id = str(uuid.uuid4())
-        self._errors: dict[tuple[str, int], BaseException] = {}
-        self._attempts: list[Attempt] = []
 
     async def run(self, until: datetime | timedelta | None = None) -> DrainSummary:
         """Run what is due, then what becomes due ``until`` then."""
@@ -129,14 +116,19 @@ class Drain:
         await self._app.setup()
         with contained_exits():
             while (claim := await self._claim_one(job_id, name, queue)) is not None:
-                await self._attempt(claim)
+                await self._attempts.make(claim)
         return await self._summary()
 
     # -- claiming
 
     async def _work_off(self) -> None:
         while claims := await self._claim(limit=1):
-            await self._attempt(claims[0])
+            await self._attempts.make(claims[0])
+
+    @property
+    def _names(self) -> Collection[str]:
+        """What may be claimed; asked anew each time, as jobs may import the modules of others."""
+        return tuple(self._attempts.registry) if self._jobs is None else self._jobs
 
     async def _claim(self, *, limit: int) -> list[Claim]:
         if not self._once:
@@ -154,109 +146,12 @@ class Drain:
 
     async def _claim_one(self, job_id: str, name: str, queue: str) -> Claim | None:
         """A claim of this job alone; others that came with it are given back."""
-        self._names, self._queues = (name,), (queue,)
+        self._jobs, self._queues = (name,), (queue,)
         claims = await self._claim(limit=self._limit)
         others = [transitions.interrupt(claim) for claim in claims if claim.job_id != job_id]
         if others:
             await self._call(self._backend.apply, others)
         return next((claim for claim in claims if claim.job_id == job_id), None)
-
-    # -- attempts
-
-    async def _attempt(self, claim: Claim) -> None:
-        if len(self._attempts) >= self._limit:
-            await self._call(self._backend.apply, [transitions.interrupt(claim)])
-            raise AssertionError(
-                f"{self._limit} attempts were made, and there is still {claim.job_name} to run: does a job "
-                "enqueue itself, or snooze for ever? If not, give drain_jobs a higher limit"
-            )
-        fault = fault_of(claim)
-        if fault is None:
-            await self._record(await self._outcome(claim))
-        elif fault.kind == "timeout":
-            await self._record(await self._overran(claim))
-        else:
-            await self._crash(claim, fault)
-
-    async def _outcome(self, claim: Claim) -> Outcome:
-        """Make the attempt."""
-        if self._execution.fits_thread(claim):
-            run = partial(self._execution.run_on_thread, claim)
-            return await TestEnvironment().submit(self._slot.thread, run)
-        around = WithinTransaction()
-        await self._call(around.__enter__)
-        running = self._execution.start(claim, self._slot)
-        try:
-            if not running.task.done():
-                await asyncio.wait({running.task})
-        except asyncio.CancelledError:
-            self._slot.interrupted = True
-            running.task.cancel()
-            await asyncio.wait({running.task})
-            await self._call(self._backend.apply, [transitions.interrupt(claim)])
-            raise
-        await self._call(around.__exit__, None, None, None)
-        return running.outcome or Outcome(claim, transitions.interrupt(claim))
-
-    async def _overran(self, claim: Claim) -> Outcome:
-        seconds = self._execution.timeout_of(claim)
-        if seconds is None:
-            raise ValueError(
-                f"{claim.job_name} has no timeout that it could overrun: give it timeout=, or set JOB_TIMEOUT"
-            )
-        return await self._execution.overran(claim, self._slot, seconds)
-
-    async def _crash(self, claim: Claim, fault: Fault) -> None:
-        """The worker is gone, and with it the outcome; a sweep finds the job and rescues it."""
-        if fault.ran:
-            outcome = await self._outcome(claim)
-            if outcome.settled is not None:
-                await self._record(
-                    outcome
-                )  # it was on record with all that it did, so nothing is left to lose
-                return
-            self._errors.pop((claim.job_id, claim.attempt), None)  # nobody was left to hear of it
-        settings = self._app.settings
-        # No worker of this drain was ever registered, so to a sweep its claims are those of a dead one.
-        orphans = await self._call(self._backend.orphans, dead_after=settings.dead_after, limit=ORPHANS)
-        rescued = [
-            transitions.rescue(orphan, max_crashes=settings.max_crashes)
-            for orphan in orphans
-            if orphan.job_id == claim.job_id
-        ]
-        for change in rescued:
-            [kept] = await self._call(self._backend.apply, [change])
-            self._note(claim, change, kept=kept)
-
-    async def _record(self, outcome: Outcome) -> None:
-        claim = outcome.claim
-        kept = outcome.settled  # with the transaction of an atomic job
-        if kept is None:
-            [kept] = await self._call(self._backend.apply, [outcome.change])
-        self._execution.measure_end(outcome)
-        log_outcome(outcome, kept=kept)
-        self._note(claim, outcome.change, kept=kept)
-        error = self._errors.get((claim.job_id, claim.attempt))
-        if self._raising and error is not None:
-            raise error
-
-    def _note(self, claim: Claim, change: Change, *, kept: bool) -> None:
-        self._attempts.append(
-            Attempt(
-                job_id=claim.job_id,
-                job_name=claim.job_name,
-                args=claim.args,
-                number=claim.attempt,
-                ending=ending_of(change.verb, kept=kept),
-                error=self._errors.get((claim.job_id, claim.attempt)),
-                message=change.error,
-                reason=change.reason,
-                again_in=change.delay if change.status is JobStatus.QUEUED else None,
-            )
-        )
-
-    def _note_error(self, _name: str, job_id: str, error: BaseException, attempt: int) -> None:
-        self._errors[job_id, attempt] = error
 
     # -- time
 
@@ -276,9 +171,9 @@ class Drain:
                             f"the clock of {self._backend.describe()} cannot be moved: use a Django "
                             "database, the mode 'memory', or install time-machine"
                         )
-                made = len(self._attempts)
+                made = len(self._attempts.made)
                 await self._work_off()
-                if len(self._attempts) == made:
+                if len(self._attempts.made) == made:
                     return  # due, but held by somebody else
 
     async def _stores_now(self, move: Callable[[datetime], None]) -> datetime:
@@ -309,7 +204,7 @@ class Drain:
             and (self._queues is None or jobs.queue in self._queues)
             and (self._jobs is None or jobs.job_name in self._jobs)
         )
-        return DrainSummary(attempts=tuple(self._attempts), waiting=waiting)
+        return DrainSummary(attempts=tuple(self._attempts.made), waiting=waiting)
 
     async def _call(self, call: Callable[..., T], *args: object, **kwargs: object) -> T:
         return await self._backend.run(partial(call, *args, **kwargs))

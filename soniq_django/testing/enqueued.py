@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
 
-from soniq.arguments import decode, encode
-from soniq.jobs import NewJob
+from soniq.arguments import decode
+from soniq.codec import REGISTERED, Types, decode_values, encode_values, references_in
+from soniq.errors import InvalidArguments
+from soniq.jobs import JSON, NewJob
 from soniq.records import DeadLetter, Job
+from soniq.registry import Registry
 from soniq.task import Task, TaskRef
 
 Named: TypeAlias = Task[..., Any] | TaskRef | str
@@ -25,7 +28,8 @@ class EnqueuedJob:
 
     id: str
     name: str
-    args: Mapping[str, Any]
+    args: Mapping[str, Any]  # as the job gets them; what refers to objects of the database as it is stored
+    stored_args: Mapping[str, JSON]
     queue: str
     priority: int
     enqueued_at: datetime
@@ -40,12 +44,14 @@ class EnqueuedJob:
         return max(self.scheduled_at - self.enqueued_at, timedelta())
 
     @classmethod
-    def of_new(cls, job: NewJob, now: datetime) -> EnqueuedJob:
+    def of_new(cls, job: NewJob, now: datetime, registry: Registry) -> EnqueuedJob:
         """A job on its way to the store."""
+        stored = decode(job.args_json)
         return cls(
             id=job.id,
             name=job.job_name,
-            args=decode(job.args_json),
+            args=_readable(stored, job.job_name, registry),
+            stored_args=stored,
             queue=job.queue,
             priority=job.priority,
             enqueued_at=now,
@@ -56,12 +62,13 @@ class EnqueuedJob:
         )
 
     @classmethod
-    def of_stored(cls, job: Job) -> EnqueuedJob:
+    def of_stored(cls, job: Job, registry: Registry) -> EnqueuedJob:
         """A job in the store. After a retry or a snooze ``scheduled_at`` is that of the next attempt."""
         return cls(
             id=job.id,
             name=job.job_name,
-            args=job.args,
+            args=_readable(job.args, job.job_name, registry),
+            stored_args=job.args,
             queue=job.queue,
             priority=job.priority,
             enqueued_at=job.created_at,
@@ -72,12 +79,13 @@ class EnqueuedJob:
         )
 
     @classmethod
-    def of_dead_letter(cls, letter: DeadLetter) -> EnqueuedJob:
+    def of_dead_letter(cls, letter: DeadLetter, registry: Registry) -> EnqueuedJob:
         """A job that gave up."""
         return cls(
             id=letter.id,
             name=letter.job_name,
-            args=letter.args,
+            args=_readable(letter.args, letter.job_name, registry),
+            stored_args=letter.args,
             queue=letter.queue,
             priority=letter.priority,
             enqueued_at=letter.original_created_at,
@@ -96,6 +104,22 @@ class EnqueuedJob:
         facts += ["unique"] if self.unique else []
         facts += [f"dedup_key {self.dedup_key!r}"] if self.dedup_key is not None else []
         return f"{call(self.name, self.args)}: {', '.join(facts)}"
+
+
+def _readable(stored: Mapping[str, JSON], name: str, registry: Registry) -> Mapping[str, Any]:
+    """The arguments as values, as far as that takes no database and the job is known."""
+    task = registry.find(name)
+    types = REGISTERED if task is None else task.types
+    return {key: _value(value, types) for key, value in stored.items()}
+
+
+def _value(stored: JSON, types: Types) -> Any:
+    if references_in(stored):
+        return stored
+    try:
+        return decode_values(stored, types=types)
+    except InvalidArguments:
+        return stored
 
 
 def call(name: str, args: Mapping[str, Any]) -> str:
@@ -118,11 +142,11 @@ def name_of(job: Named) -> str:
     raise TypeError(f"{job!r} is no job: give a function decorated with @soniq.job, or the name of one")
 
 
-def holds(expected: object, stored: object) -> bool:
-    """Whether a stored argument is the expected one, or what became of it by being stored."""
-    if expected == stored:
+def holds(expected: object, value: object, stored: JSON) -> bool:
+    """Whether an argument is the expected one, or what is stored of it is what would be of that one."""
+    if expected == value:
         return True
     try:
-        return bool(decode(encode(expected, limit=_UNLIMITED)) == stored)
+        return bool(encode_values(expected, limit=_UNLIMITED) == stored)
     except Exception:  # noqa: BLE001  # a value that cannot be stored is not what was stored
         return False

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from soniq.jobs import Claim
+from soniq.jobs import JSON, Claim
 from soniq_django.testing.enqueued import Named, holds, name_of
 
 Kind: TypeAlias = Literal["crash", "timeout"]
@@ -29,9 +29,14 @@ class Fault:
             self.job_name in (None, claim.job_name)
             and (self.attempts is None or claim.attempt in self.attempts)
             and all(
-                name in claim.args and holds(value, claim.args[name]) for name, value in self.args.items()
+                name in claim.args and holds(value, claim.args[name], claim.args[name])
+                for name, value in self.args.items()
             )
         )
+
+
+def _has(args: Mapping[str, JSON], name: str, value: object) -> bool:
+    return name in args and holds(value, args[name], args[name])
 
 
 _present: list[Fault] = []
@@ -59,7 +64,8 @@ def simulate_crash(
 
     :param job: a job or the name of one; None = any
     :param attempts: which attempts, from 1; None = all
-    :param ran: let the handler run first, so that all but the record of it is there
+    :param ran: let the handler run first, so that all but the record of it is there; of an atomic job
+        nothing is, as its worker is lost before the commit
     :param args: only jobs with these arguments; joined with ``kwargs``
     """
     with _faulty(Fault("crash", *_meant(job, args, kwargs, attempts), ran)):

@@ -32,6 +32,12 @@ from soniq_django.conf import read_settings
         ({"QUEUES": "my queues!"}, "QUEUES is 'my queues!': give a list of names"),
         ({"QUEUES": ['it\'s "concurrency" timeout']}, r"is no queue name"),
         ([("CONCURRENCY", 4)], "give a dict of settings"),
+        ({"METRICS": 1}, "METRICS'] is 1: give 'prometheus', 'opentelemetry', or the path of a sink"),
+        ({"METRICS": "no.such.sink"}, "'no.such.sink', which cannot be imported .*: give the path of a sink"),
+        ({"METRICS": "tests.yard.jobs.noop"}, "lacks record_job_start and record_job_end"),
+        ({"METRICS_PORT": 9100}, "SONIQ\\['METRICS'\\] is None: only 'prometheus' is scraped"),
+        ({"METRICS": "prometheus", "METRICS_PORT": "host:0"}, "is 'host:0': give a port, 1 to 65535"),
+        ({"METRICS": "prometheus", "METRICS_PORT": True}, "is True: give a port"),
     ],
 )
 def test_a_wrong_setting_names_itself_and_the_remedy(settings, values, complaint) -> None:
@@ -72,6 +78,29 @@ def test_a_wrong_setting_stops_manage_py(tmp_path) -> None:
     process = subprocess.run(
         [sys.executable, "-m", "django", "check", "--settings=wrong_settings"],
         env={**__import__("os").environ, "PYTHONPATH": f"{tmp_path}:."},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert process.returncode != 0
+    assert "did you mean 'POLL_INTERVAL'?" in process.stderr
+    assert "soniq.E001" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_a_wrong_setting_stops_every_other_program(tmp_path) -> None:
+    """Nobody runs the checks there, and a web server would else fail at its first enqueue."""
+    (tmp_path / "wrong_settings.py").write_text(
+        "from tests.settings import *\nSONIQ = {'POLL_INTERVALL': 1}\n"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", "import django; django.setup()"],
+        env={
+            **__import__("os").environ,
+            "PYTHONPATH": f"{tmp_path}:.",
+            "DJANGO_SETTINGS_MODULE": "wrong_settings",
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.db import connections
 from django.db.models import Model
 from django.db.utils import OperationalError
@@ -15,6 +16,7 @@ from django.utils.translation import gettext_lazy, override
 
 import soniq
 from soniq import InvalidArguments, Soniq
+from soniq.backends.memory import MemoryBackend
 from soniq.codec import REGISTERED, Types, decode_values, encode_values
 from soniq_django.backend import DjangoBackend
 from soniq_django.connections import DjangoEnvironment
@@ -22,14 +24,22 @@ from tests.shop.models import Note, Order
 from tests.support.vendors import ALIASES
 
 
+class Memory(MemoryBackend):
+    """Closes the connections of the slots' threads, as the store in the database does."""
+
+    def release(self):
+        connections.close_all()
+
+
 @pytest.fixture(params=["django", "memory"])
 async def app(request, transactional_db):
     """Jobs in the first database, and in memory: references are a matter of the environment alone."""
-    backend = DjangoBackend("default") if request.param == "django" else "memory"
+    backend = DjangoBackend("default") if request.param == "django" else Memory()
     app = Soniq(backend=backend, environment=DjangoEnvironment(), poll_interval=0.02, retry_delay=0)
     await app.setup()
     yield app
     await app.close()
+    await sync_to_async(connections.close_all)()  # of the thread that asgiref keeps for async code
 
 
 @pytest.fixture(params=["sync", "async", "sync with middleware"])
@@ -119,7 +129,7 @@ async def test_policy_says_what_becomes_of_a_job_whose_row_is_gone(app, declare,
         letter = await app.dead_letter.get_dead_letter_job(job_id)
         assert letter.dead_letter_reason == "invalid_arguments"
         assert letter.attempts == 1
-        assert f"args.order refers to shop.order {pk} default, which is gone" in letter.last_error
+        assert f"args.order refers to shop.order (db=default, pk={pk}), which is gone" in letter.last_error
     else:
         assert job["status"] == "done"
         assert ("discarded without being run: args.order" in (job["last_error"] or "")) == (
@@ -187,7 +197,9 @@ async def test_result_is_loaded_when_it_is_asked_for(app):
     order = await app.get_result(job_id)
     assert (type(order), order.email) == (Order, "x@example.com")
     await order.adelete()
-    with pytest.raises(soniq.ReferenceGone, match=r"result refers to shop\.order .* which is gone"):
+    with pytest.raises(
+        soniq.ReferenceGone, match=r"result refers to shop\.order \(db=default, pk=.* which is gone"
+    ):
         await app.get_result(job_id)
 
 
@@ -202,8 +214,6 @@ async def test_check_loads_nothing(app):
     order = await saved()
     await app.enqueue(work, order=order)
     await order.adelete()
-    from asgiref.sync import sync_to_async
-
     report = await sync_to_async(check_jobs)(app.backend, app.registry)
     assert (report.findings, report.examined) == ((), 1)
 
@@ -269,6 +279,15 @@ def test_translation_is_text_in_the_language_of_the_caller():
 
 
 @pytest.mark.django_db
+def test_instance_is_found_whatever_its_key_was_given_as():
+    """An instance keeps the text that it was saved with; rows have numbers."""
+    order = Order.objects.create(pk=7, email="x@example.com")
+    order.pk = "7"
+    assert encode_values(order, limit=1000, types=TYPES)["pk"] == 7
+    assert there_and_back(order).email == "x@example.com"
+
+
+@pytest.mark.django_db
 def test_unsaved_instance_is_refused():
     """There would be nothing to load; nor is there of one that was deleted."""
     deleted = Order.objects.create(email="x@example.com")
@@ -309,6 +328,7 @@ def test_model_that_no_annotation_names_is_refused_on_both_sides():
         ({"$model": "auth.user", "pk": 1, "db": "default"}, "refers to a User, which no annotation"),
         ({"$model": "shop.order", "pk": 1, "db": "elsewhere"}, "the database 'elsewhere'"),
         ({"$model": "shop.order", "pk": "x", "db": "default"}, "by what is no primary key"),
+        ({"$model": "shop.order", "pk": 2**70, "db": "default"}, "by what is no primary key"),
         ({"$model": "shop.order", "pk": [1], "db": "default"}, "by what is no primary key"),
         ({"$model": "shop.order", "pk": {"$tuple": []}, "db": "default"}, "by what is no primary key"),
         ({"$model": "shop.order", "pk": {"$uuid": 1}, "db": "default"}, "stored as $uuid, but not as a text"),

@@ -141,6 +141,17 @@ answer = [posted.status_code, page.status_code, Order.objects.count() - before, 
     assert answer == [302, 200, 1, True]
 
 
+def test_probe_says_that_no_worker_is_there(shop):
+    answer = shop.ask(
+        """
+from django.test import Client
+probe = Client(SERVER_NAME="localhost").get("/soniq/health/")
+answer = [probe.status_code, "no_worker" in probe.json()["problems"]]
+"""
+    )
+    assert answer == [503, True]
+
+
 def test_migrations_are_complete(shop):
     shop.manage("makemigrations", "--check", "--dry-run")
 

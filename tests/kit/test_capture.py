@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
+import decimal
+import enum
 import uuid
 from unittest.mock import ANY
 
@@ -19,6 +22,7 @@ from soniq_django.testing import (
     enqueued_jobs,
 )
 from tests.shop.jobs import rebuild_index, resize_picture, send_receipt
+from tests.shop.models import Note
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -229,6 +233,40 @@ def test_time_is_compared_with_a_margin(app):
 def test_argument_that_the_job_does_not_have_is_a_mistake_of_the_test(app):
     with pytest.raises(TypeError, match="no argument 'order'; it has: order_id"):
         assert_enqueued(send_receipt, order=1, count=0)
+
+
+class Size(enum.Enum):
+    SMALL = "s"
+
+
+@dataclasses.dataclass
+class Parcel:
+    weight: decimal.Decimal
+
+
+def test_values_are_compared_as_they_are_stored(app, alias):
+    @app.job
+    def keep(*, key: uuid.UUID, day: dt.date, size: Size, parcel: Parcel, note: Note, pair: tuple):
+        pass
+
+    note = Note.objects.using(alias).create(text="x")
+    values = {
+        "key": uuid.uuid4(),
+        "day": dt.date(2026, 11, 22),
+        "size": Size.SMALL,
+        "parcel": Parcel(decimal.Decimal("1.50")),
+        "note": note,
+        "pair": (1, [2]),
+    }
+    with capture_jobs() as jobs:
+        keep.enqueue(**values)
+
+    given = {name: jobs[0].args[name] for name in values if name != "note"}
+    assert given == {name: value for name, value in values.items() if name != "note"}
+    assert_enqueued(keep, **values)
+    for name, other in {"key": uuid.uuid4(), "parcel": Parcel(decimal.Decimal(2)), "pair": (1, [3])}.items():
+        with pytest.raises(AssertionError, match=f"{name}: expected"):
+            assert_enqueued(keep, **{name: other})
 
 
 def test_what_is_no_job_is_refused(app):

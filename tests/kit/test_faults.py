@@ -47,6 +47,33 @@ def test_worker_may_be_lost_after_the_handler_has_run(job, alias):
     assert notes(alias) == ["a 1", "a 2"]
 
 
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_atomic_job_has_done_nothing_when_its_worker_is_lost(app, alias, kind):
+    ran = []
+
+    if kind == "sync":
+
+        @app.job(atomic=True)
+        def job():
+            ran.append(1)
+            Note.objects.using(alias).create(text="once")
+
+    else:
+
+        @app.job(atomic=True)
+        async def job():
+            ran.append(1)
+            await Note.objects.using(alias).acreate(text="once")
+
+    job.enqueue()
+    with simulate_crash(job, ran=True):
+        summary = drain_jobs()
+
+    assert (summary.crashed, summary.succeeded) == (1, 1)
+    assert len(ran) == 2
+    assert notes(alias) == ["once"]
+
+
 def test_job_that_always_loses_its_worker_is_a_dead_letter(job, alias):
     job_id = job.enqueue(name="a")
     with simulate_crash(job, attempts=None):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 from django.db import connections
 
@@ -21,7 +22,8 @@ from soniq.settings import check_queues
 from soniq.supervisor import PATIENCE, RELOAD_PATIENCE, SUPERVISED, Supervisor, stop_with_supervisor
 from soniq.worker import Worker
 from soniq_django.commands.base import WithExamples
-from soniq_django.conf import current_app, read_settings
+from soniq_django.conf import check_metrics_port, current_app, read_settings
+from soniq_django.metrics import begin_worker
 from soniq_django.progress import Progress
 from soniq_django.reloading import watching
 from soniq_django.silence import limit_silence_everywhere
@@ -97,6 +99,13 @@ class Command(WithExamples):
             f"finish within {RELOAD_PATIENCE:g} s are given back; works with --processes, too",
         )
 
+        parser.add_argument(
+            "--metrics-port",
+            metavar="[HOST:]PORT",
+            help="answer scrapes of Prometheus there (default: SONIQ['METRICS_PORT'], nowhere); the Nth "
+            "process of --processes answers N - 1 ports further up",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         """Run one worker, or a supervisor of several."""
         app = current_app()
@@ -130,6 +139,7 @@ class Command(WithExamples):
 
     def work(self, app: Soniq, options: dict[str, Any]) -> None:
         """Run one worker in this process."""
+        _measure(options)
         talks = options["verbosity"] > 0
         watched = options["run_once"] and talks and SUPERVISED not in os.environ
         with Progress(shown=watched) as progress:
@@ -161,6 +171,16 @@ class Command(WithExamples):
             os._exit(0)
 
 
+def _measure(options: dict[str, Any]) -> None:
+    """Begin with what this process does for metrics besides counting."""
+    settings = read_settings()
+    try:
+        port = check_metrics_port(options["metrics_port"], "--metrics-port")
+        begin_worker(settings.metrics, settings.metrics_port if port is None else port)
+    except ImproperlyConfigured as error:
+        raise CommandError(str(error)) from None
+
+
 def _checked_worker(
     app: Soniq, options: dict[str, Any], observe: Callable[[Outcome], None] | None = None
 ) -> Worker:
@@ -180,7 +200,7 @@ def child_command(options: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
     """How to start one worker like this one, and the environment that finds the same code."""
     command = [sys.executable, *(f"-W{option}" for option in sys.warnoptions), "-m", "django"]
     command += ["soniq_worker", f"--verbosity={options['verbosity']}"]
-    for name in ("concurrency", "queues", "max_jobs", "max_memory"):
+    for name in ("concurrency", "queues", "max_jobs", "max_memory", "metrics_port"):
         if options[name] is not None:
             command.append(f"--{name.replace('_', '-')}={options[name]}")
     if options["run_once"]:
