@@ -35,7 +35,7 @@ from soniq.errors import BackendError
 from soniq.execution import Execution, Outcome
 from soniq.exits import contained_exits
 from soniq.heartbeat import Heart
-from soniq.jobs import Claim, WorkerInfo
+from soniq.jobs import Claim, ClaimRequest, WorkerInfo
 from soniq.outcomes import exchange
 from soniq.pace import Pace
 from soniq.recycling import Recycling
@@ -260,15 +260,14 @@ class Worker:
 
     def _visit(self, outcomes: list[Outcome], wanted: int) -> tuple[list[bool], list[Claim]]:
         """Runs on the database thread."""
-        return exchange(
-            self._backend,
-            outcomes,
+        request = ClaimRequest(
             worker_id=self.info.id,
             limit=0 if self._stopping.requested else wanted,
             queues=self._queues,
             names=tuple(self._registry),
             skip_own=self._run_once,
         )
+        return exchange(self._backend, outcomes, request)
 
     async def _take_stock(self) -> None:
         """After an answer was lost: the storage may have given us jobs that we never heard of."""
