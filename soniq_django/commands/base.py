@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from argparse import ArgumentParser
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, DjangoHelpFormatter
 from django.core.management.color import Style, no_style
 
@@ -62,15 +65,18 @@ class SoniqCommand(WithExamples):
         """Perform, and tell what went wrong."""
         try:
             self.perform(options)
+            self.stdout.flush()
+        except (
+            BrokenPipeError
+        ):  # whoever reads has seen enough, as head does; nor is the rest flushed at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except BackendError as error:
             raise CommandError(str(error), returncode=IMPOSSIBLE) from None
-        except SoniqError as error:
+        except (SoniqError, ImproperlyConfigured) as error:
             raise CommandError(str(error)) from None
         except KeyboardInterrupt:
             told = f"; {self.so_far}" if self.so_far else ""
             raise CommandError(f"interrupted{told}", returncode=INTERRUPTED) from None
-        finally:
-            self.stdout.flush()
 
     def perform(self, options: dict[str, Any]) -> None:
         """What the command is for."""

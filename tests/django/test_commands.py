@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import pytest
 from django.core.management import get_commands, load_command_class
+
+from tests.support.scratch import Project
 
 OURS = sorted(name for name, app in get_commands().items() if app == "soniq_django")
 
@@ -29,6 +32,7 @@ def test_these_are_the_commands() -> None:
         "soniq_dead_letter",
         "soniq_enqueue",
         "soniq_health",
+        "soniq_import",
         "soniq_prune",
         "soniq_status",
         "soniq_worker",
@@ -52,3 +56,15 @@ def test_every_help_names_the_exit_codes_and_explains_every_option(name: str) ->
     for parser in parsers_of(name):
         for action in parser._actions:
             assert action.help or action.dest in ("action", "ids"), f"{parser.prog} {action.dest}"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["soniq_status"], ["soniq_check"], ["soniq_enqueue", "x"], ["soniq_worker"]]
+)
+def test_a_setting_that_cannot_be_is_told_without_a_traceback(arguments: list[str], tmp_path: Path) -> None:
+    """Some of our commands do without Django's checks, which would have told it."""
+    told = Project(tmp_path, soniq={"CONCURENCY": 1}).run(*arguments)
+
+    assert told.returncode in (1, 2)
+    assert "did you mean 'CONCURRENCY'?" in told.stderr
+    assert "Traceback" not in told.stderr

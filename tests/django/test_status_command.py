@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import signal
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -14,7 +16,7 @@ from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
 from soniq import Soniq, transitions
-from soniq.jobs import DeadLetterReason, WorkerInfo
+from soniq.jobs import ClaimRequest, DeadLetterReason, WorkerInfo
 from soniq_django.models import DeadLetterJob, Job, Worker
 from soniq_django.status import depth, read_status, reading, working
 from soniq_django.status.records import Count
@@ -39,7 +41,7 @@ def register(app: Soniq, *, host: str = "web-1", queues: tuple[str, ...] | None 
 
 
 def claim(app: Soniq, worker: str, limit: int = 1):
-    return app.backend.claim(worker_id=worker, limit=limit)
+    return app.backend.claim(ClaimRequest(worker_id=worker, limit=limit))
 
 
 def age(alias: str, job_id: str, seconds: float) -> None:
@@ -238,6 +240,24 @@ def test_watching_in_a_pipe_writes_block_after_block_until_ctrl_c(alias: str, tm
     assert "Traceback" not in running.output
     assert "\x1b" not in running.output
     assert "\n\nQueue on default" in running.output
+
+
+@pytest.mark.parametrize("alias", SQLITE)
+def test_a_reader_that_has_seen_enough_ends_it_quietly(alias: str, tmp_path: Path) -> None:
+    """As in ``soniq_status --watch | head -1``."""
+    command = f"set -o pipefail; {sys.executable} -W error -m django soniq_status --watch 0.05 | head -n 1"
+
+    result = subprocess.run(
+        ["bash", "-c", command],
+        env=Project(tmp_path)._environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("Queue on default")
 
 
 @pytest.mark.parametrize("alias", ALIASES)

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 from django.utils import timezone
 
@@ -21,7 +22,7 @@ from soniq_django.commands.base import IMPOSSIBLE, WithExamples
 from soniq_django.commands.options import add_database, add_json
 from soniq_django.commands.places import place
 from soniq_django.commands.tables import counted
-from soniq_django.conf import current_app
+from soniq_django.conf import current_app, read_settings
 from soniq_django.progress import progress_bar
 
 FOUND = 1
@@ -62,13 +63,14 @@ class Command(WithExamples):
         if sample is not None and sample < 0:
             raise CommandError(f"--sample is {sample}: give 0 or more", returncode=IMPOSSIBLE)
         try:
+            read_settings()  # without an impossible setting there is an app
             app, database = current_app(), options["database"]
             backend = app.backend if database is None else place(database).backend
             report = self._checked(backend, app.registry, sample, shown=options["verbosity"] > 0)
         except BackendNotReady as error:
             self._not_ready(error, as_json=options["json"])
             sys.exit(FOUND)
-        except BackendError as error:
+        except (BackendError, ImproperlyConfigured) as error:
             raise CommandError(f"cannot check: {error}", returncode=IMPOSSIBLE) from None
         if options["json"]:
             self.stdout.write(json.dumps(as_json(report), indent=2))

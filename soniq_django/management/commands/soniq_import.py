@@ -9,19 +9,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.apps import apps
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import DatabaseError, router
 from tqdm import tqdm
 
 from soniq import BackendError
+from soniq_django.commands.base import IMPOSSIBLE, WithExamples
+from soniq_django.commands.options import add_dry_run
 from soniq_django.conf import current_app, read_settings
 from soniq_django.importing import celery_beat, django_q, procrastinate, tasks_db
 from soniq_django.importing.moving import Mover, Renames, Report
 from soniq_django.importing.rows import Recurring, Source, SourceError
 from soniq_django.models import Job
+from soniq_django.progress import progress_bar
 
 LEFT = 1
-IMPOSSIBLE = 2
 BATCH = 500
 
 
@@ -53,7 +55,7 @@ def _queues(*, drop_locks: bool) -> dict[str, Queue]:
     }
 
 
-class Command(BaseCommand):
+class Command(WithExamples):
     """See the help text."""
 
     help = (
@@ -63,11 +65,15 @@ class Command(BaseCommand):
         "schedules are listed: soniq has no schedules yet. Exit code 0: all was moved; 1: something stays; "
         "2: it could not be done."
     )
+    examples = """
+        soniq_import celery_beat --dry-run
+        soniq_import django_q --map shop.tasks.=shop.jobs. --map-queue bulk=slow
+    """
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Declare the options."""
         parser.add_argument("source", choices=sorted(_queues(drop_locks=False)), help="the other queue")
-        parser.add_argument("--dry-run", action="store_true", help="change nothing, say what would be done")
+        add_dry_run(parser)
         parser.add_argument(
             "--map",
             action="append",
@@ -131,10 +137,7 @@ class Command(BaseCommand):
 
     def _moved(self, mover: Mover, source: Source, options: dict[str, Any]) -> Report:
         report = Report()
-        shown = options["verbosity"] > 0 and sys.stderr.isatty()
-        with tqdm(
-            total=source.count(), unit="row", leave=False, dynamic_ncols=True, disable=not shown
-        ) as bar:
+        with progress_bar(unit="row", total=source.count(), shown=options["verbosity"] > 0) as bar:
             mover.move(
                 source,
                 report,
