@@ -103,6 +103,9 @@ class Attempts:
         ]
         for change in rescued:
             [kept] = await self._call(self._backend.apply, [change])
+            end = End(change, claim.job_name, claim.queue, claim.max_attempts, summary=change.error or "")
+            if kept:
+                await self._tell(end, kept=True)
             self._note(claim, change, kept=kept)
 
     async def _run_in_vain(self, claim: Claim) -> None:
