@@ -54,6 +54,11 @@ class End(NamedTuple):
             outcome.started,
         )
 
+    @classmethod
+    def of_lost(cls, claim: Claim, change: Change) -> End:
+        """The end of a lost worker's attempt, which took nobody knows how long."""
+        return cls(change, claim.job_name, claim.queue, claim.max_attempts, None, change.error or "")
+
 
 class Observer:
     """Whoever wants to hear of jobs and may take time for it. As it is, it hears nothing.
@@ -104,10 +109,17 @@ class Audience:
         self._sink = sink
         self._observer = observer or Observer()
         self._now = now
+        self.measures = sink is not None  # whether the methods that measure have anybody to tell
         self._counts_enqueues = getattr(sink, "record_enqueued", None)
         self._times_latency = getattr(sink, "record_job_latency", None)
         self._counts_dead_letters = getattr(sink, "record_dead_letter", None)
         self._surrounds = getattr(sink, "around_job", None)
+
+    def tell(self, end: End, *, kept: bool) -> None:
+        """Tell both of an end, here and now: for drains in tests, where code may block."""
+        self.measure_end(end, kept=kept)
+        if kept and self.hears_ends:
+            self.announce_end(end)
 
     # -- enqueueing
 
@@ -172,11 +184,6 @@ class Audience:
             return NOTHING
 
     # -- ends
-
-    @property
-    def measures(self) -> bool:
-        """Whether :meth:`measure_end` has anybody to tell."""
-        return self._sink is not None
 
     @property
     def hears_ends(self) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import ParamSpec, Protocol, TypeVar
 
 from soniq.errors import BackendError, ConfigurationError
-from soniq.jobs import Claim, JobStatus, NewJob, WorkerInfo
+from soniq.jobs import Claim, ClaimRequest, JobStatus, NewJob, WorkerInfo
 from soniq.records import (
     DeadLetter,
     DeadLetterFilter,
@@ -158,23 +158,10 @@ class StorageBackend(Protocol):
 
     # -- consuming
 
-    def claim(
-        self,
-        *,
-        worker_id: str,
-        limit: int,
-        queues: Collection[str] | None = None,
-        names: Collection[str] | None = None,
-        skip_own: bool = False,
-    ) -> list[Claim]:
-        """Take up to ``limit`` due jobs for ``worker_id``, in order of (priority, scheduled_at, id).
+    def claim(self, request: ClaimRequest) -> list[Claim]:
+        """Take the due jobs that the request asks for, in order of (priority, scheduled_at, id).
 
         No job is ever given to two callers. Each claimed job is ``processing``, its attempt counted.
-
-        :param limit: with less than 1, nothing is taken
-        :param queues: only these; None = all, empty = none
-        :param names: only jobs of these names; None = all, empty = none
-        :param skip_own: leave jobs whose last claim was this worker's
         """
         ...
 
@@ -186,25 +173,14 @@ class StorageBackend(Protocol):
         """
         ...
 
-    def exchange(
-        self,
-        changes: Sequence[Change],
-        *,
-        worker_id: str,
-        limit: int,
-        queues: Collection[str] | None = None,
-        names: Collection[str] | None = None,
-        skip_own: bool = False,
-    ) -> tuple[list[bool], list[Claim]]:
+    def exchange(self, changes: Sequence[Change], request: ClaimRequest) -> tuple[list[bool], list[Claim]]:
         """:meth:`apply` and :meth:`claim` in one visit; a store may make them one transaction.
 
         Should the claim fail after the changes were written, their answers are returned with no claims.
         """
         answers = self.apply(changes) if changes else []
         try:
-            claims = self.claim(
-                worker_id=worker_id, limit=limit, queues=queues, names=names, skip_own=skip_own
-            )
+            claims = self.claim(request)
         except BackendError:
             if not changes:
                 raise

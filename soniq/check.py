@@ -62,6 +62,7 @@ def check_jobs(
     """
     counted = backend.count_live()
     live = sum(group.count for group in counted)
+    registry.learn(group.job_name for group in counted)
     findings = []
     for group in counted:
         try:

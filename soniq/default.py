@@ -39,8 +39,8 @@ def get_default_app() -> Soniq:
     """
     if _default is None:
         raise NotConfigured(
-            "no default app: in Django add 'soniq_django' to INSTALLED_APPS; "
-            "elsewhere call soniq.configure(database_url=...)"
+            "no default app: in Django add 'soniq_django' to INSTALLED_APPS (if it is there, manage.py check "
+            "says what is wrong with settings.SONIQ); elsewhere call soniq.configure(database_url=...)"
         )
     return _default
 

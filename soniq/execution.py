@@ -36,7 +36,7 @@ from soniq.registry import Registry
 from soniq.retry import RetryPolicy
 from soniq.settings import Settings, is_seconds
 from soniq.slots import Slot
-from soniq.task import Task
+from soniq.task import JobOptions, Task
 from soniq.transitions import Change
 from soniq.visible import visible_line
 
@@ -102,7 +102,7 @@ class Execution:
         self._environment = environment
         self._atomically = Atomically(backend, environment)
         self._clock = clock
-        self._policies: dict[str, RetryPolicy] = {}
+        self._policies: dict[JobOptions, RetryPolicy] = {}
 
     def fits_thread(self, claim: Claim) -> bool:
         """Whether the job can be run by :meth:`run_on_thread`: nothing about it must be awaited."""
@@ -112,7 +112,7 @@ class Execution:
     def timeout_of(self, claim: Claim) -> float | None:
         """Seconds that the job may take; None = any time."""
         task = self._registry.find(claim.job_name)
-        return None if task is None else task.options.timeout_seconds(self._settings)
+        return None if task is None else task.for_claim(claim).options.timeout_seconds(self._settings)
 
     def run_on_thread(self, claim: Claim) -> Outcome:
         """Run a sync job on the calling thread, hooks included. Its timeout is the caller's to watch.
@@ -145,15 +145,41 @@ class Execution:
                     decided = self._atomically.run(lambda: self._succeeded(attempt, attempt.call()))
                     if decided[2] is not False:
                         call_hooks(hooks.after, *about, self._milliseconds(attempt))
-                    return decided
-                value = attempt.call()
-                call_hooks(hooks.after, *about, self._milliseconds(attempt))
-            return self._succeeded(attempt, value)
+                else:
+                    value = attempt.call()
+                    call_hooks(hooks.after, *about, self._milliseconds(attempt))
+            if not attempt.task.options.atomic:
+                decided = self._succeeded(attempt, value)
         except BaseException as error:  # noqa: BLE001  # SystemExit of a job must not stop the worker
             if hooks.error:
                 with self._environment.around_sync(), self._restored(attempt, strict=False):
                     call_hooks(hooks.error, *about, error, claim.attempt)
-            return self._failed(attempt, error)
+            decided = self._failed(attempt, error)
+            self._tell_on_thread(attempt, decided, error)
+        else:
+            self._tell_on_thread(attempt, decided)
+        return decided
+
+    def _tell_on_thread(
+        self, attempt: _Attempt, decided: Decided, error: BaseException | None = None
+    ) -> None:
+        if attempt.task.observes and decided[2] is not False:
+            with self._environment.around_sync():
+                self._tell(attempt, decided, error)
+
+    async def _tell_in_loop(
+        self, attempt: _Attempt, slot: Slot, decided: Decided, error: BaseException | None = None
+    ) -> None:
+        if attempt.task.observes and decided[2] is not False:
+            await self._on_thread(slot, partial(self._tell, attempt, decided, error))
+
+    def _tell(self, attempt: _Attempt, decided: Decided, error: BaseException | None) -> None:
+        """Tell the task of its end, as it was surrounded at its enqueue; never raises."""
+        try:
+            with self._restored(attempt, strict=False):
+                attempt.task.ended(attempt.claim, decided[0], error)
+        except BaseException:  # who watches must never decide about a job
+            logger.exception("%r failed to observe its attempt; the job goes on", attempt.task)
 
     def _restored(self, attempt: _Attempt, *, strict: bool = True) -> Restored:
         """What surrounded the enqueue of the job, to be entered; not ``strict`` around hooks alone."""
@@ -220,7 +246,8 @@ class Execution:
         return self._outcome(claim, decided, started)
 
     def _starts(self, claim: Claim) -> None:
-        self._audience.measure_start(claim)
+        if self._audience.measures:
+            self._audience.measure_start(claim)
         if logger.isEnabledFor(logging.DEBUG):
             log_start(claim)
 
@@ -240,6 +267,7 @@ class Execution:
         if task is None:
             text = f"no job named {claim.job_name!r} is registered in this worker"
             return transitions.bury(claim, reason=DeadLetterReason.JOB_NOT_FOUND, error=text), text, None
+        task = task.for_claim(claim)
         if task.options.atomic and (why := self._atomically.refusal) is not None:
             text = f"{task.name} is atomic=True: {why}"
             return transitions.bury(claim, reason=DeadLetterReason.PERMANENT_FAILURE, error=text), text, None
@@ -299,11 +327,14 @@ class Execution:
 
     async def _run_in_loop(self, attempt: _Attempt, slot: Slot) -> Decided:
         try:
-            with self._restored(attempt):
+            with self._restored(attempt), self._audience.around(attempt.claim):
                 if attempt.references and (unfit := await self._fill_in_loop(attempt, slot)):
                     return unfit
                 value, decided = await self._value(attempt, slot)
-            return self._succeeded(attempt, value) if decided is None else decided
+            if decided is None:
+                decided = self._succeeded(attempt, value)
+            await self._tell_in_loop(attempt, slot, decided)
+            return decided  # noqa: TRY300  # an else would stand behind both handlers
         except asyncio.CancelledError as error:
             if slot.interrupted:  # else it is the job's own doing, and a failure
                 slot.abandon_if_busy()
@@ -314,10 +345,6 @@ class Execution:
 
     async def _value(self, attempt: _Attempt, slot: Slot) -> tuple[Any, Decided | None]:
         """What the handler returns, through middleware and between the hooks; if atomic, what comes of it."""
-        with self._audience.around(attempt.claim):
-            return await self._hooked(attempt, slot)
-
-    async def _hooked(self, attempt: _Attempt, slot: Slot) -> tuple[Any, Decided | None]:
         claim, hooks = attempt.claim, self._hooks
         if self._audience.hears_starts:
             await self._on_thread(slot, partial(self._audience.announce_start, claim))
@@ -389,7 +416,9 @@ class Execution:
             about = (claim.job_name, claim.job_id, error, claim.attempt)
             with self._restored(attempt, strict=False):
                 await self._await_hooks(self._hooks.error, slot, attempt, *about)
-        return self._failed(attempt, error)
+        decided = self._failed(attempt, error)
+        await self._tell_in_loop(attempt, slot, decided, error)
+        return decided
 
     def _milliseconds(self, attempt: _Attempt) -> float:
         return (self._clock() - attempt.started) * 1000
@@ -408,9 +437,14 @@ class Execution:
         if inspect.iscoroutine(value):
             value.close()
             raise InvalidJob("the job returned a coroutine, so its code did not run; declare it async def")
+        limit = self._settings.max_result_bytes
         try:
-            text = encode_result(value, limit=self._settings.max_result_bytes, types=task.types)
+            text = encode_result(value, limit=limit, types=task.types)
         except BaseException as error:  # noqa: BLE001  # a value's own methods may raise anything
+            other = task.instead_of(value, error)
+            if other is not None:
+                text = encode_result(other, limit=limit, types=task.types)
+                return transitions.succeed(claim, result_json=text, ttl=ttl), "", None
             note = f"the result was not stored: {summarize(error)}"
             done = transitions.succeed(claim, result_json=None, ttl=ttl, error=clean_text(note))
             return done, note, None
@@ -433,9 +467,9 @@ class Execution:
         return change, summarize(error), None
 
     def _retry_delay(self, task: Task[..., Any], claim: Claim, error: BaseException) -> float | None:
-        own = self._policies.get(task.name)
+        own = self._policies.get(task.options)
         if own is None:
-            own = self._policies[task.name] = task.options.retry_policy(self._settings)
+            own = self._policies[task.options] = task.options.retry_policy(self._settings)
         policy = self._retry_policy or own
         try:
             delay = policy.delay_for(attempt=claim.attempt, job=claim, exc=error)

@@ -10,10 +10,12 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from soniq.errors import ConfigurationError
 
 _RANDOM_BITS = 74
+_VERSION = 7
 
 
 class UUID7Factory:
@@ -95,3 +97,17 @@ def is_job_id(value: str) -> bool:
     except (ValueError, AttributeError, TypeError):
         return False
     return True
+
+
+def made_at(job_id: str) -> datetime | None:
+    """The time, to the millisecond, that a UUIDv7 was made at; None of any other id."""
+    try:
+        found = uuid.UUID(job_id)
+    except ValueError:
+        return None
+    if found.version != _VERSION:
+        return None
+    try:
+        return datetime.fromtimestamp((found.int >> 80) / 1000, UTC)
+    except (OverflowError, ValueError):
+        return None

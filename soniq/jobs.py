@@ -6,7 +6,7 @@ long to make, which a worker notices (docs/performance.md).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -56,6 +56,17 @@ class NewJob(NamedTuple):
     unique_key: str | None = None  # at most one live job may hold it
     producer_id: str = ""  # host:pid, for people
     context_json: str | None = None  # a JSON object: what surrounds the job (soniq.context)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimRequest:
+    """Which due jobs a worker asks for."""
+
+    worker_id: str
+    limit: int  # so many at most; with less than 1, nothing is taken
+    queues: Collection[str] | None = None  # only these; None = all, empty = none
+    names: Collection[str] | None = None  # only jobs of these names; None = all, empty = none
+    skip_own: bool = False  # leave jobs whose last claim was this worker's
 
 
 class Claim(NamedTuple):

@@ -11,10 +11,8 @@ from collections.abc import Callable
 from soniq import transitions
 from soniq.audience import End
 from soniq.backend import StorageBackend
-from soniq.jobs import Claim
 from soniq.logged import facts_of
 from soniq.settings import Settings
-from soniq.transitions import Change
 from soniq.unknown import UnknownJobs
 from soniq.visible import visible_line
 
@@ -58,7 +56,7 @@ class Maintenance:
         for claim, change, applied in zip(orphans, changes, answers, strict=True):
             if applied:
                 self.gave_back |= change.verb != "bury"
-                self._ends.append(_end(claim, change))
+                self._ends.append(End.of_lost(claim, change))
                 outcome = "dead letter (worker_lost)" if change.verb == "bury" else "queued again"
                 logger.warning(
                     "rescued   %s %s: %s; %s",
@@ -76,11 +74,6 @@ class Maintenance:
         """Delete rows past their time. True: there may be more."""
         ttl = self._settings.dead_letter_ttl
         return self._backend.purge(limit=PURGE_BATCH, dead_letter_ttl=ttl) >= PURGE_BATCH
-
-
-def _end(claim: Claim, change: Change) -> End:
-    """The end of an attempt that took nobody knows how long."""
-    return End(change, claim.job_name, claim.queue, claim.max_attempts, None, change.error or "")
 
 
 def pause(sweep_interval: float, more: bool, jitter: Callable[[float, float], float]) -> float:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from soniq import transitions
 from soniq.backend import StorageBackend
 from soniq.errors import BackendConflict, BackendUnavailable
 from soniq.execution import Outcome
-from soniq.jobs import Claim
+from soniq.jobs import Claim, ClaimRequest
 from soniq.logged import facts_of
 
 logger = logging.getLogger("soniq.worker")
 
 
 def exchange(
-    backend: StorageBackend, outcomes: list[Outcome], **claim: Any
+    backend: StorageBackend, outcomes: list[Outcome], request: ClaimRequest
 ) -> tuple[list[bool], list[Claim]]:
     """Apply all outcomes and claim; say of each outcome whether its claim still held.
 
@@ -29,11 +28,11 @@ def exchange(
     """
     pending = [outcome for outcome in outcomes if outcome.settled is None]
     if len(pending) < len(outcomes):
-        answers, claims = exchange(backend, pending, **claim)
+        answers, claims = exchange(backend, pending, request)
         written = iter(answers)
         return [next(written) if one.settled is None else one.settled for one in outcomes], claims
     try:
-        return backend.exchange([outcome.change for outcome in outcomes], **claim)
+        return backend.exchange([outcome.change for outcome in outcomes], request)
     except (BackendUnavailable, BackendConflict):
         raise
     except Exception:

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeAlias
 
-from soniq.arguments import encode, fingerprint
+from soniq.arguments import decode, encode, fingerprint
 from soniq.audience import Audience
 from soniq.backend import Run, StorageBackend
 from soniq.codec import encode_arguments, read
 from soniq.contexts import as_text
 from soniq.errors import InvalidArguments, InvalidEnqueue
 from soniq.ids import uuid7_text
-from soniq.jobs import NewJob
+from soniq.jobs import JSON, NewJob
 from soniq.logged import log_enqueued
 from soniq.records import DeadLetter
 from soniq.registry import Registry
@@ -35,6 +35,7 @@ Target: TypeAlias = Task[..., Any] | TaskRef | str | Callable[..., Any]
 Watcher: TypeAlias = Callable[[list[NewJob], list[str]], None]
 
 MAX_DEDUP_KEY = 255
+MAX_CONTEXT_BYTES = 65_536
 LAST_YEAR = 9998  # of scheduled_at; sums beyond the year 9999 overflow
 
 
@@ -83,6 +84,15 @@ class JobProducer:
         """:meth:`enqueue` for async code."""
         # Captured here: the thread that stores the job is not where the caller's language is set.
         return await self._run(self._enqueue, target, args, options, self._capture())
+
+    def enqueue_stored(self, target: Target, args: Mapping[str, Any], options: EnqueueOptions) -> str:
+        """:meth:`enqueue` with arguments in their stored form, as a shell or a file has them.
+
+        What looks like a mark, such as ``{"$uuid": "..."}``, is one, if the job can read it.
+        """
+        self._ready()
+        made = self._maker(target, options, self._capture(), keep_marks=True)
+        return self._store([made(args)])[0]
 
     def _enqueue(
         self, target: Target, args: Mapping[str, Any], options: EnqueueOptions, context: str | None
@@ -171,6 +181,7 @@ class JobProducer:
         unique = _first(_flag(options.unique), job.unique)
         dedup_key = _dedup_key(options.dedup_key)
         limit, new_id = self._settings.max_args_bytes, self._new_id
+        context = _with(options.context, context)
         # Not kept: servers fork after the app was made.
         producer_id = f"{self._hostname}:{os.getpid()}"
 
@@ -187,7 +198,7 @@ class JobProducer:
                 stored, text = encode_arguments(bound, limit=limit, types=task.types, keep_marks=kept)
             hashed = fingerprint(stored) if unique else None
             return NewJob(
-                new_id(),
+                options.job_id or new_id(),
                 name,
                 text,
                 queue,
@@ -244,6 +255,8 @@ class JobProducer:
         if not isinstance(name, str):
             raise InvalidEnqueue(f"{target!r} is not a job; {self._hint(name)}")
         task = self._registry.find(name)
+        if task is None and isinstance(name, str) and self._registry.learn([name]):
+            task = self._registry.find(name)
         if task is None and self._settings.enqueue_validation == "strict":
             return name, self._registry.get(name)
         if task is None and self._settings.enqueue_validation == "warn":
@@ -255,6 +268,14 @@ class JobProducer:
             if task is not None and task.fn is target:
                 return f"it is the function of {task.name!r}; pass that job, or its name"
         return "decorate it with @job, or pass the name of one"
+
+
+def _with(more: Mapping[str, JSON] | None, context: str | None) -> str | None:
+    """A captured context that says more; JSON text like it."""
+    if more is None:
+        return context
+    captured = {} if context is None else decode(context)
+    return encode({**captured, **more}, limit=MAX_CONTEXT_BYTES, path="context")
 
 
 def _numbered(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterator
-from typing import Any, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, Unpack, cast, overload
 
 from soniq.contexts import Contexts
 from soniq.errors import InvalidJob, UnknownTask
@@ -19,6 +19,8 @@ from soniq.task import (
     check_name,
     default_name,
 )
+
+Resolver: TypeAlias = Callable[[str], Task[..., Any] | None]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,6 +48,8 @@ class Registry:
         self._parent = parent
         self._tasks: dict[str, Task[..., Any]] = {}
         self._own_hooks = Hooks()
+        self._resolver: Resolver | None = None
+        self._unresolved: set[str] = set()
         self.contexts: Contexts = Contexts(None if parent is None else parent.contexts)
 
     @overload
@@ -88,6 +92,33 @@ class Registry:
         """
         self._check_free(task.name, task.fn)
         self._tasks[task.name] = task
+
+    def resolve_with(self, resolver: Resolver | None) -> None:
+        """Ask ``resolver`` for names that nothing here has. It may import their code; None = there is none.
+
+        It is asked once for each name, and only by :meth:`learn`.
+        """
+        self._resolver = resolver
+        self._unresolved.clear()
+
+    @property
+    def learns(self) -> bool:
+        """Whether somebody can be asked for names that are unknown."""
+        return self._resolver is not None or (self._parent is not None and self._parent.learns)
+
+    def learn(self, names: Iterable[str]) -> bool:
+        """Find the code of names that are unknown. True: there is now one that was unknown before."""
+        unknown = {name for name in names if self.find(name) is None}
+        learned = self._parent is not None and self._parent.learn(unknown)
+        if self._resolver is not None:
+            for name in sorted(unknown - self._unresolved):
+                task = self.find(name) or self._resolver(name)
+                if task is None:
+                    self._unresolved.add(name)
+                    continue
+                self._tasks.setdefault(name, task)
+                learned = True
+        return learned
 
     def __iter__(self) -> Iterator[str]:
         """All names, the parent's included."""

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import (
     TYPE_CHECKING,
     Any,
+    ClassVar,
     Generic,
     ParamSpec,
     Protocol,
@@ -24,7 +25,7 @@ from typing import (
 
 from soniq.codec import Loaded, Missing, Types, Unloaded, is_marked, read, references_in
 from soniq.errors import ConfigurationError, InvalidArguments, InvalidJob
-from soniq.jobs import JSON, JobContext
+from soniq.jobs import JSON, Claim, JobContext
 from soniq.retry import TaskRetryPolicy, delays_of
 from soniq.settings import (
     Settings,
@@ -35,6 +36,7 @@ from soniq.settings import (
     is_seconds,
 )
 from soniq.signature import Signature
+from soniq.transitions import Change
 
 P = ParamSpec("P")
 C = ParamSpec("C")
@@ -161,6 +163,8 @@ class EnqueueOptions:
     scheduled_at: When | None = None  # aware datetime, or from now: timedelta or seconds
     unique: bool | None = None
     dedup_key: str | None = None  # at most one live job of this name may hold it
+    context: Mapping[str, JSON] | None = None  # stored with the job, besides what is captured
+    job_id: str | None = None  # a UUIDv7; None = a new one
 
     def over(self, others: EnqueueOptions) -> EnqueueOptions:
         """These options; what is None in them is taken from ``others``."""
@@ -285,6 +289,30 @@ class Task(Generic[P, R]):
             stored, self.types, loaded=loaded, missing=self.options.missing, of_call=True
         )
         return values
+
+    # Whether :meth:`ended` is to be called.
+    observes: ClassVar[bool] = False
+
+    def for_claim(self, claim: Claim) -> Task[P, R]:
+        """The task as it is run for one claimed job; a subclass may take options from what is stored with it.
+
+        Must not raise, and not do I/O.
+        """
+        return self
+
+    def instead_of(self, value: Any, error: BaseException) -> Any:
+        """What to store instead of a result that cannot be; None: nothing, the job is done all the same.
+
+        :param error: why it cannot
+        :raises Exception: whatever this raises is the job's failure
+        """
+        return None
+
+    def ended(self, claim: Claim, change: Change, error: BaseException | None) -> None:
+        """What became of an attempt, before it is recorded; called where its sync code runs.
+
+        :param error: what the handler raised
+        """
 
     def using(
         self,

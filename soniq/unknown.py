@@ -31,6 +31,8 @@ logger = logging.getLogger("soniq.maintenance")
 
 SWEEPS_PER_LOOK = 4  # at the usual sweep interval, a look each minute
 REACH = 1000  # jobs that a look reads
+LEARN_REACH = 100  # ... when it looks only for code that could be found
+LEARN_EVERY = 1.0  # seconds
 BURY_BATCH = 100
 NAMES_TOLD = 10
 FIRST_SILENCE = 300.0  # seconds before the same names are told again; doubled each time
@@ -60,10 +62,23 @@ class UnknownJobs:
         self._queues = queues
         self._clock = clock
         self._next_look = float("-inf")
+        self._next_lesson = float("-inf")
         self._told: frozenset[str] = frozenset()
         self._ends: list[End] = []
         self._silence = FIRST_SILENCE
         self._silent_until = float("-inf")
+        self.learned = False  # whether the last look made a name known
+
+    @property
+    def lesson_in(self) -> float:
+        """Seconds until :meth:`learn` may look again; 0 or less: now."""
+        return self._next_lesson - self._clock()
+
+    def learn(self) -> bool:
+        """Find the code of due jobs that nobody here knows. True: a claim may get more than before."""
+        self._next_lesson = self._clock() + LEARN_EVERY
+        jobs = self._backend.overdue(seconds=0.0, limit=LEARN_REACH, queues=self._queues)
+        return self._registry.learn(job.job_name for job in jobs)
 
     def take_ends(self) -> list[End]:
         """The jobs that were given up, and not taken before."""
@@ -75,6 +90,7 @@ class UnknownJobs:
         if self._clock() < self._next_look:
             return False
         jobs = self._backend.overdue(seconds=0.0, limit=REACH, queues=self._queues)
+        self.learned = self._registry.learn(job.job_name for job in jobs)
         unknown = [job for job in jobs if self._registry.find(job.job_name) is None]
         hopeless = [job for job in unknown if self._limit is not None and job.overdue >= self._limit]
         if hopeless:

@@ -35,7 +35,7 @@ from soniq.errors import BackendError
 from soniq.execution import Execution, Outcome
 from soniq.exits import contained_exits
 from soniq.heartbeat import Heart
-from soniq.jobs import Claim, WorkerInfo
+from soniq.jobs import Claim, ClaimRequest, WorkerInfo
 from soniq.outcomes import exchange
 from soniq.pace import Pace
 from soniq.recycling import Recycling
@@ -105,8 +105,8 @@ class Worker:
             may_start=lambda: self._heart.trusted,
             at_thread_exit=backend.release,
         )
-        unknown = UnknownJobs(backend, registry, settings, queues=queues)
-        self._maintenance = maintenance.Maintenance(backend, settings, unknown)
+        self._unknown = UnknownJobs(backend, registry, settings, queues=queues)
+        self._maintenance = maintenance.Maintenance(backend, settings, self._unknown)
         self._recycling = recycling or Recycling()
         self._reporter = Reporter(
             audience,
@@ -120,6 +120,7 @@ class Worker:
         self._holding: set[str] = set()  # claimed, and the outcome not recorded yet
         self._resting = False  # whether an outcome must wake the pump
         self._hungry = True  # whether a claim may find something
+        self._curious = True  # whether jobs may have come whose code could be found
         self._claimed_since = False  # whether a claim was tried since the worker last asked what is due
         self._pause = FIRST_PAUSE
         self.processed = 0
@@ -191,7 +192,8 @@ class Worker:
             if wanted or self._outcomes:
                 await self._exchange(wanted)
             elif self._may_leave and not self._slots.running and not self._slots.ready:
-                return
+                if self._recycling.reason or not await self._learned():
+                    return
             else:
                 await self._rest()
         await self._drain()
@@ -258,15 +260,14 @@ class Worker:
 
     def _visit(self, outcomes: list[Outcome], wanted: int) -> tuple[list[bool], list[Claim]]:
         """Runs on the database thread."""
-        return exchange(
-            self._backend,
-            outcomes,
+        request = ClaimRequest(
             worker_id=self.info.id,
             limit=0 if self._stopping.requested else wanted,
             queues=self._queues,
             names=tuple(self._registry),
             skip_own=self._run_once,
         )
+        return exchange(self._backend, outcomes, request)
 
     async def _take_stock(self) -> None:
         """After an answer was lost: the storage may have given us jobs that we never heard of."""
@@ -332,8 +333,29 @@ class Worker:
     async def _rest(self) -> None:
         """Wait for an outcome, a stop, or the next look at the queue."""
         pause = await self._until_next_look()
-        if pause == 0 or (not await self._woken_within(pause) and not self.listening):
-            self._hungry = True
+        if self._curious and self._registry.learns and self._slots.free and self._heart.trusted:
+            lesson_in = self._unknown.lesson_in
+            if lesson_in <= 0 and await self._learned():
+                return
+            if lesson_in > 0 and pause is not None:
+                pause = min(pause, lesson_in)
+        if pause == 0 or not await self._woken_within(pause):
+            self._curious = True
+            self._hungry |= pause == 0 or not self.listening
+
+    async def _learned(self) -> bool:
+        """Look for due jobs whose code this process has not imported yet. True: it has now."""
+        if not self._registry.learns:
+            return False
+        self._curious = False
+        try:
+            learned = await self._storage.call(self._unknown.learn)
+        except AWAY:
+            if not self._stopping.requested:
+                raise
+            return False
+        self._hungry |= learned
+        return learned
 
     async def _woken_within(self, seconds: float | None) -> bool:
         """Wait to be woken; an outcome that is there already counts."""
@@ -385,7 +407,7 @@ class Worker:
                 return
 
     def _look_now(self) -> None:
-        self._hungry = True
+        self._hungry = self._curious = True
         self._wake.set()
 
     # -- stopping
@@ -482,6 +504,6 @@ class Worker:
         finally:
             self._reporter.report_ends(self._maintenance.take_ends())
         self._recycling.weigh()
-        if self._maintenance.gave_back or self._recycling.reason:
+        if self._maintenance.gave_back or self._unknown.learned or self._recycling.reason:
             self._look_now()
         return more

@@ -29,6 +29,7 @@ class SoniqConfig(AppConfig):
         )
         from soniq_django.conf import configure  # noqa: PLC0415  # as above
         from soniq_django.references import register  # noqa: PLC0415  # as above
+        from soniq_django.task_modules import discover  # noqa: PLC0415  # as above
 
         checks.register_all()
         register()
@@ -40,6 +41,7 @@ class SoniqConfig(AppConfig):
                 return
             raise
         autodiscover_modules(settings.jobs_module)
+        discover()
         if settings.dev_worker:
             from soniq_django.dev_worker import accompany  # noqa: PLC0415  # few processes need it
 
@@ -56,8 +58,12 @@ def _checks_come() -> bool:
 
 
 def _reconfigure(*, setting: str, **_kwargs: Any) -> None:
-    """Tests that override settings.SONIQ get an app that follows."""
+    """Tests that override settings.SONIQ get an app that follows; with TASKS, workers that find its tasks."""
     if setting == "SONIQ":
         from soniq_django.conf import configure  # noqa: PLC0415  # needs the models
 
         configure()
+    if setting == "TASKS":
+        from soniq_django.task_modules import discover  # noqa: PLC0415  # as above
+
+        discover()

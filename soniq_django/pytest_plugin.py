@@ -59,12 +59,13 @@ def soniq_make_app() -> Iterator[Callable[..., Soniq]]:
     from asgiref.sync import async_to_sync  # noqa: PLC0415  # see above
 
     from soniq.testing import make_app  # noqa: PLC0415  # see above
+    from soniq_django.signals import SignalObserver  # noqa: PLC0415  # see above
     from soniq_django.testing import TestEnvironment  # noqa: PLC0415  # see above
 
     made: list[Soniq] = []
 
     def make(**overrides: Any) -> Soniq:
-        app = make_app(**{"environment": TestEnvironment(), **overrides})
+        app = make_app(**{"environment": TestEnvironment(), "observer": SignalObserver(), **overrides})
         made.append(app)
         return app
 

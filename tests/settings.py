@@ -1,5 +1,7 @@
 """Settings of the test project. The databases are those of `tests.support.databases`."""
 
+import django
+
 from tests.support.databases import database_settings
 
 SECRET_KEY = "tests"
@@ -26,6 +28,19 @@ INSTALLED_APPS = [
     "tests.yard",
     "tests.faults.work",
 ]
+if django.VERSION < (6, 0):
+    INSTALLED_APPS.append("django_tasks")  # the Tasks API of later versions
+
+TASKS = {
+    "default": {"BACKEND": "soniq_django.tasks.SoniqBackend", "QUEUES": ["default", "emails"]},
+    "slow": {
+        "BACKEND": "soniq_django.tasks.SoniqBackend",
+        "QUEUES": [],
+        "OPTIONS": {"max_retries": 1, "timeout": 3600},
+    },
+    "immediate": {"BACKEND": "soniq_django.tasks.ImmediateBackend", "QUEUES": []},
+    "dummy": {"BACKEND": "soniq_django.tasks.DummyBackend", "QUEUES": []},
+}
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

@@ -19,7 +19,7 @@ from typing import ParamSpec, TypeVar
 from soniq.backend import StorageBackend, Subscription
 from soniq.backends.stored import decoded, failed_attempts, with_failure
 from soniq.errors import BackendError
-from soniq.jobs import Claim, JobStatus, NewJob, WorkerInfo
+from soniq.jobs import Claim, ClaimRequest, JobStatus, NewJob, WorkerInfo
 from soniq.records import (
     DeadLetter,
     DeadLetterFilter,
@@ -270,25 +270,19 @@ class MemoryBackend(StorageBackend):
 
     # -- consuming
 
-    def claim(
-        self,
-        *,
-        worker_id: str,
-        limit: int,
-        queues: Collection[str] | None = None,
-        names: Collection[str] | None = None,
-        skip_own: bool = False,
-    ) -> list[Claim]:
+    def claim(self, request: ClaimRequest) -> list[Claim]:
         def wanted(row: _Row) -> bool:
-            return _selected(row, queues, names) and not (skip_own and row.worker_id == worker_id)
+            return _selected(row, request.queues, request.names) and not (
+                request.skip_own and row.worker_id == request.worker_id
+            )
 
         with self._lock:
             now = self._now()
-            rows = self._waiting.take(self._by_status[JobStatus.QUEUED], now, wanted, limit)
+            rows = self._waiting.take(self._by_status[JobStatus.QUEUED], now, wanted, request.limit)
             for row in rows:
                 self._move(row, JobStatus.PROCESSING)
                 row.attempts += 1
-                row.worker_id = worker_id
+                row.worker_id = request.worker_id
                 row.started_at = row.updated_at = now
             return [row.claim() for row in rows]
 

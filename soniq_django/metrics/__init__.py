@@ -5,6 +5,7 @@ The libraries are extras, so each is imported only where it was asked for.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 
@@ -13,6 +14,8 @@ from django.utils.module_loading import import_string
 
 from soniq.hooks import MetricsSink
 from soniq.supervisor import SUPERVISED
+
+logger = logging.getLogger("soniq.metrics")
 
 LOCALHOST = "127.0.0.1"
 EXTRAS = ("prometheus", "opentelemetry")
@@ -48,8 +51,9 @@ def begin_worker(
 
     The Nth worker of ``--processes`` answers N - 1 ports further up. Each is a target of its own.
 
-    :param port: PORT or "HOST:PORT"; None: no scrapes are answered here
-    :raises ImproperlyConfigured: the port is taken, or nothing would be there to scrape
+    :param port: PORT or "HOST:PORT"; None: no scrapes are answered here. One that is taken is told in the
+        log, and the worker goes on without.
+    :raises ImproperlyConfigured: nothing would be there to scrape
     """
     if metrics == "opentelemetry":
         from soniq_django.metrics.opentelemetry import shared_sink  # noqa: PLC0415  # an extra
@@ -69,6 +73,10 @@ def begin_worker(
     try:
         serve(host or LOCALHOST, own)
     except (OSError, OverflowError) as error:
-        raise ImproperlyConfigured(
-            f"METRICS_PORT: cannot listen on {host or LOCALHOST}:{own} ({error}); give another one"
-        ) from error
+        # Jobs come first: the worker that this one replaces may hold the port a while longer.
+        logger.error(  # noqa: TRY400  # the traceback would say no more
+            "no scrapes are answered: this worker cannot listen on %s:%d (%s); give it another METRICS_PORT",
+            host or LOCALHOST,
+            own,
+            error,
+        )

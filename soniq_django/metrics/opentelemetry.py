@@ -161,9 +161,15 @@ _GAUGES: list[tuple[str, str, str, Callable[[State], list[Observation]]]] = [
         lambda state: [_of_queue(queue.due, queue.queue) for queue in state.queues],
     ),
     (
+        "soniq.queue.delayed",
+        "{job}",
+        "Jobs that wait for their time",
+        lambda state: [_of_queue(queue.delayed, queue.queue) for queue in state.queues],
+    ),
+    (
         "soniq.queue.age",
         "s",
-        "How long the first of these has been due",
+        "How long the first due job has waited",
         lambda state: [_of_queue(queue.age, queue.queue) for queue in state.queues],
     ),
     ("soniq.workers", "{worker}", "Workers whose heart beat lately", lambda s: [Observation(s.workers)]),

@@ -141,14 +141,19 @@ class QueueCollector(Collector):
         depth = GaugeMetricFamily(
             "soniq_queue_depth", f"Due jobs that wait; counted up to {COUNTED}", labels=["queue"]
         )
+        delayed = GaugeMetricFamily(
+            "soniq_queue_delayed", f"Jobs that wait for their time; counted up to {COUNTED}", labels=["queue"]
+        )
         age = GaugeMetricFamily(
-            "soniq_queue_age_seconds", "How long the first of these has been due", labels=["queue"]
+            "soniq_queue_age_seconds", "How long the first due job has waited", labels=["queue"]
         )
         for queue in state.queues:
             depth.add_metric([queue.queue], queue.due)
+            delayed.add_metric([queue.queue], queue.delayed)
             age.add_metric([queue.queue], queue.age)
         yield up
         yield depth
+        yield delayed
         yield age
         yield GaugeMetricFamily("soniq_workers", "Workers whose heart beat lately", value=state.workers)
         yield GaugeMetricFamily("soniq_worker_slots", "Jobs that they can run at a time", value=state.slots)

@@ -1,37 +1,29 @@
-"""What waits and who is there, read from the database at a bounded price.
-
-A scrape must cost no more when things go wrong and millions of jobs wait. So a queue is counted up to
-``COUNTED`` jobs, priority by priority: each statement reads one range of a claim index from its start, and
-none walks over delayed or finished jobs.
-"""
+"""What waits and who is there, for a scrape or an export: at a price that does not grow with what waits."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 
 from django.db import connections
-from django.db.models import Count, Min, QuerySet, Sum
 
 from soniq import get_default_app
 from soniq_django.conf import read_settings
-from soniq_django.functions import DatabaseNow, from_now
-from soniq_django.models import Job, Worker
+from soniq_django.status.depth import CAP, depths
+from soniq_django.status.working import live_workers
 from soniq_django.store.errors import translated
 from soniq_django.store.tables import Tables
 
-COUNTED = 10_000  # due jobs of one queue
-QUEUES = 100  # that are looked at, in order of their names
+COUNTED = CAP  # jobs of one queue; beyond, a depth says so many
 
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """One queue that has waiting jobs."""
+    """One queue in which jobs wait."""
 
     queue: str
-    due: int  # jobs that a claim could take now; COUNTED = so many or more
-    age: float  # seconds since the first of them, as far as they were counted, became due; 0 without any
+    due: int  # jobs that a claim could take now
+    delayed: int  # jobs that wait for their time
+    age: float  # seconds for which the first due one has waited; 0 without any
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +31,7 @@ class State:
     """What waits, and who is there."""
 
     queues: list[QueueState]
-    workers: int  # that beat lately
+    workers: int  # whose heart beat lately
     slots: int  # of all these workers
 
 
@@ -54,9 +46,18 @@ def read_state(alias: str | None = None, dead_after: float | None = None) -> Sta
     if dead_after is None:
         dead_after = get_default_app().settings.dead_after
     with translated(tables.alias):
-        queues = list(_queues(tables.jobs.filter(status=Job.Status.QUEUED)))
-        workers, slots = _alive(tables.workers, dead_after)
-    return State(queues, workers, slots)
+        waiting, _ = depths(tables.jobs)
+        workers = live_workers(tables, dead_after=dead_after)
+    queues = [
+        QueueState(
+            queue,
+            depth.due.value,
+            depth.delayed.value,
+            0.0 if depth.oldest is None else depth.oldest.seconds,
+        )
+        for queue, depth in waiting.items()
+    ]
+    return State(queues, len(workers), sum(worker.concurrency for worker in workers))
 
 
 def read_state_alone() -> State:
@@ -65,34 +66,3 @@ def read_state_alone() -> State:
         return read_state()
     finally:
         connections.close_all()
-
-
-def _queues(waiting: QuerySet[Job]) -> Iterator[QueueState]:
-    probe = waiting.order_by("queue").values_list("queue", DatabaseNow())
-    found = probe.first()
-    for _ in range(QUEUES):
-        if found is None:
-            return
-        name, now = found
-        yield _state(name, waiting.filter(queue=name), now)
-        found = probe.filter(queue__gt=name).first()
-
-
-def _state(name: str, waiting: QuerySet[Job], now: datetime) -> QueueState:
-    count, oldest = 0, now
-    levels = waiting.order_by("priority").values_list("priority", flat=True)
-    level = levels.first()
-    while level is not None and count < COUNTED:
-        due = waiting.filter(priority=level, scheduled_at__lte=DatabaseNow())
-        first = due.order_by("scheduled_at", "id")[: COUNTED - count]
-        summed = first.aggregate(count=Count("pk"), oldest=Min("scheduled_at"))
-        count += summed["count"]
-        oldest = min(oldest, summed["oldest"] or oldest)
-        level = levels.filter(priority__gt=level).first()
-    return QueueState(name, count, (now - oldest).total_seconds())
-
-
-def _alive(workers: QuerySet[Worker], dead_after: float) -> tuple[int, int]:
-    alive = workers.filter(last_heartbeat_at__gt=from_now(-dead_after))
-    summed = alive.aggregate(workers=Count("pk"), slots=Sum("concurrency"))
-    return summed["workers"], summed["slots"] or 0

@@ -42,6 +42,7 @@ def read_status(backend: DjangoBackend, registry: Registry, settings: Settings) 
         throughput = _throughput(backend, registry, settings)
         letters = _dead_letters(backend)
     due = backend.overdue(seconds=0.0, limit=UNKNOWN_REACH + 1)
+    registry.learn(job.job_name for job in due[:UNKNOWN_REACH])
     unknown: dict[str, list[float]] = {}
     for job in due[:UNKNOWN_REACH]:
         if registry.find(job.job_name) is None:

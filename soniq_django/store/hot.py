@@ -10,7 +10,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from soniq.backend import Silence, Subscription
-from soniq.jobs import Claim, NewJob
+from soniq.jobs import Claim, ClaimRequest, NewJob
 from soniq.transitions import Change
 from soniq_django.clock import instead_of_now
 from soniq_django.store.mysql import MySQLStatements
@@ -90,43 +90,17 @@ class HotPath(Tables):
         """Whether enqueues wake workers: PostgreSQL can, through psycopg 3."""
         return self._notify and _has_psycopg3(self.connection)
 
-    def claim(
-        self,
-        *,
-        worker_id: str,
-        limit: int,
-        queues: Collection[str] | None = None,
-        names: Collection[str] | None = None,
-        skip_own: bool = False,
-    ) -> list[Claim]:
+    def claim(self, request: ClaimRequest) -> list[Claim]:
         """See :class:`soniq.backend.StorageBackend`."""
-        return self._statements.claim(
-            worker_id=worker_id, limit=limit, queues=queues, names=names, skip_own=skip_own
-        )
+        return self._statements.claim(request)
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         """See :class:`soniq.backend.StorageBackend`."""
         return self._statements.apply(changes)
 
-    def exchange(
-        self,
-        changes: Sequence[Change],
-        *,
-        worker_id: str,
-        limit: int,
-        queues: Collection[str] | None = None,
-        names: Collection[str] | None = None,
-        skip_own: bool = False,
-    ) -> tuple[list[bool], list[Claim]]:
+    def exchange(self, changes: Sequence[Change], request: ClaimRequest) -> tuple[list[bool], list[Claim]]:
         """See :class:`soniq.backend.StorageBackend`."""
-        return self._statements.exchange(
-            changes,
-            worker_id=worker_id,
-            limit=limit,
-            queues=queues,
-            names=names,
-            skip_own=skip_own,
-        )
+        return self._statements.exchange(changes, request)
 
     @property
     def _statements(self) -> OrmStatements:

@@ -30,7 +30,7 @@ from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.datastructures import BaseTable
 
 from soniq.errors import BackendConflict
-from soniq.jobs import Claim, NewJob
+from soniq.jobs import Claim, ClaimRequest, NewJob
 from soniq.transitions import Change
 from soniq_django.functions import DatabaseNow
 from soniq_django.models import Job
@@ -87,17 +87,17 @@ class MySQLStatements(OrmStatements):
 
     # -- claim and apply
 
-    def claim(self, **asked: Any) -> list[Claim]:
+    def claim(self, request: ClaimRequest) -> list[Claim]:
         """See :class:`soniq.backend.StorageBackend`."""
-        return self._despite_deadlocks(partial(super().claim, **asked))
+        return self._despite_deadlocks(partial(super().claim, request))
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         """See :class:`soniq.backend.StorageBackend`."""
         return self._despite_deadlocks(partial(super().apply, changes))
 
-    def exchange(self, changes: Sequence[Change], **claim: Any) -> tuple[list[bool], list[Claim]]:
+    def exchange(self, changes: Sequence[Change], request: ClaimRequest) -> tuple[list[bool], list[Claim]]:
         """See :class:`soniq.backend.StorageBackend`."""
-        return self._despite_deadlocks(partial(super().exchange, changes, **claim))
+        return self._despite_deadlocks(partial(super().exchange, changes, request))
 
     def _despite_deadlocks(self, call: Callable[[], T]) -> T:
         """Make a call that is one transaction; again when InnoDB gave that up."""

@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 
 from soniq.backends.stored import with_failure
 from soniq.errors import BackendConflict
-from soniq.jobs import Claim, NewJob
+from soniq.jobs import Claim, ClaimRequest, NewJob
 from soniq.transitions import Change
 from soniq_django.functions import DatabaseNow, from_now
 from soniq_django.models import Job
@@ -72,26 +72,20 @@ class OrmStatements(Tables):
         """The jobs that hold these unique keys now."""
         return self.jobs.filter(unique_key__in=keys)
 
-    def claim(
-        self,
-        *,
-        worker_id: str,
-        limit: int,
-        queues: Collection[str] | None = None,
-        names: Collection[str] | None = None,
-        skip_own: bool = False,
-    ) -> list[Claim]:
+    def claim(self, request: ClaimRequest) -> list[Claim]:
         """See :class:`soniq.backend.StorageBackend`."""
-        if limit < 1:
+        worker_id = request.worker_id
+        if request.limit < 1:
             return []
-        wanted = due(self.jobs, queues, names)
-        if skip_own:
+        wanted = due(self.jobs, request.queues, request.names)
+        if request.skip_own:
             wanted = wanted.filter(~Q(worker_id=worker_id) | Q(worker_id__isnull=True))
         if not self.may_be_any(wanted):
             return []
         with self.transaction():
             self.lock_database()
-            claims = [rows.claim(row, worker_id) for row in self._front(wanted, queues, limit)]
+            front = self._front(wanted, request.queues, request.limit)
+            claims = [rows.claim(row, worker_id) for row in front]
             if claims:
                 by_attempt: dict[int, list[str]] = {}
                 for claim in claims:
@@ -116,26 +110,13 @@ class OrmStatements(Tables):
         in_order = self.locked(wanted.order_by("priority", "scheduled_at", "id"), skip=True)
         return list(in_order.values_list(*rows.CLAIM_COLUMNS)[:limit])
 
-    def exchange(
-        self,
-        changes: Sequence[Change],
-        *,
-        worker_id: str,
-        limit: int,
-        queues: Collection[str] | None = None,
-        names: Collection[str] | None = None,
-        skip_own: bool = False,
-    ) -> tuple[list[bool], list[Claim]]:
+    def exchange(self, changes: Sequence[Change], request: ClaimRequest) -> tuple[list[bool], list[Claim]]:
         """See :class:`soniq.backend.StorageBackend`."""
         if not changes:
-            return [], self.claim(
-                worker_id=worker_id, limit=limit, queues=queues, names=names, skip_own=skip_own
-            )
+            return [], self.claim(request)
         with self.transaction():
             applied = self.apply(changes)
-            claims = self.claim(
-                worker_id=worker_id, limit=limit, queues=queues, names=names, skip_own=skip_own
-            )
+            claims = self.claim(request)
         return applied, claims
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:

@@ -32,7 +32,7 @@ import psycopg
 from django.db import DatabaseError, IntegrityError
 
 from soniq.backends.stored import decoded
-from soniq.jobs import Claim, JobStatus, NewJob
+from soniq.jobs import Claim, ClaimRequest, JobStatus, NewJob
 from soniq.transitions import Change
 from soniq_django.store import sql
 from soniq_django.store.errors import translated
@@ -147,35 +147,18 @@ class PostgresStatements(OrmStatements):
         with translated(self.alias):
             self.sessions.of(self.connection)
 
-    def claim(
-        self,
-        *,
-        worker_id: str,
-        limit: int,
-        queues: Collection[str] | None = None,
-        names: Collection[str] | None = None,
-        skip_own: bool = False,
-    ) -> list[Claim]:
+    def claim(self, request: ClaimRequest) -> list[Claim]:
         """See :class:`soniq.backend.StorageBackend`."""
-        return self._claim_alone(_Asked(worker_id, limit, queues, names, skip_own))
+        return self._claim_alone(_Asked(request))
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         """See :class:`soniq.backend.StorageBackend`."""
         with self.transaction():
             return self._record(changes, None)[0]
 
-    def exchange(
-        self,
-        changes: Sequence[Change],
-        *,
-        worker_id: str,
-        limit: int,
-        queues: Collection[str] | None = None,
-        names: Collection[str] | None = None,
-        skip_own: bool = False,
-    ) -> tuple[list[bool], list[Claim]]:
+    def exchange(self, changes: Sequence[Change], request: ClaimRequest) -> tuple[list[bool], list[Claim]]:
         """See :class:`soniq.backend.StorageBackend`."""
-        asked = _Asked(worker_id, limit, queues, names, skip_own)
+        asked = _Asked(request)
         if not changes:
             return [], self._claim_alone(asked)
         with translated(self.alias):
@@ -187,7 +170,7 @@ class PostgresStatements(OrmStatements):
         self, *, queues: Collection[str] | None = None, names: Collection[str] | None = None
     ) -> float | None:
         """See :class:`soniq.backend.StorageBackend`; level by level, as a claim goes."""
-        asked = _Asked("", 1, queues, names, skip_own=False)
+        asked = _Asked(ClaimRequest(worker_id="", limit=1, queues=queues, names=names))
         if asked.nothing:
             return None
         with translated(self.alias):
@@ -232,21 +215,21 @@ class PostgresStatements(OrmStatements):
 
     def _claim(self, session: psycopg.Connection[Any], asked: _Asked) -> list[Claim]:
         """Behind the mark while that is allowed and enough, else from the front."""
-        if asked.limit < 1 or asked.nothing:
+        if asked.request.limit < 1 or asked.nothing:
             return []
         now = time.monotonic()
-        mark = self._marks.get(asked.worker_id)
+        mark = self._marks.get(asked.request.worker_id)
         claims: list[Claim] = []
         if mark is not None and now - mark.front_at < mark.front_every:
             if now - mark.above_at >= ABOVE_EVERY:
                 claims = self._take(session, asked.above(mark), asked)
                 mark = replace(mark, above_at=now)
-            if len(claims) < asked.limit:
-                claims += self._take(session, asked.after(mark, asked.limit - len(claims)), asked)
-            if len(claims) == asked.limit:
+            if len(claims) < asked.request.limit:
+                claims += self._take(session, asked.after(mark, asked.request.limit - len(claims)), asked)
+            if len(claims) == asked.request.limit:
                 self._remember(asked, mark.moved_to(claims[-1]))
                 return claims
-        found = self._take(session, asked.front(mark, asked.limit - len(claims)), asked)
+        found = self._take(session, asked.front(mark, asked.request.limit - len(claims)), asked)
         claims += found
         if claims:
             last, patience = claims[-1], FRONT_EVERY if mark is None else mark.patience_after(found)
@@ -257,37 +240,35 @@ class PostgresStatements(OrmStatements):
         if asked.may_mark:
             if len(self._marks) > MARKS:
                 self._marks.clear()
-            self._marks[asked.worker_id] = mark
+            self._marks[asked.request.worker_id] = mark
 
     def _take(
         self, session: psycopg.Connection[Any], statement: tuple[Any, dict[str, Any]], asked: _Asked
     ) -> list[Claim]:
         cursor = psycopg.Cursor(session)
         cursor.execute(*statement, binary=True)
-        claims = _claims_of(cursor.fetchall(), asked.worker_id)
+        claims = _claims_of(cursor.fetchall(), asked.request.worker_id)
         claims.sort(key=_in_order)
         return claims
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """The arguments of one claim."""
+    """The statements of one claim."""
 
-    worker_id: str
-    limit: int
-    queues: Collection[str] | None
-    names: Collection[str] | None
-    skip_own: bool
+    request: ClaimRequest
 
     @property
     def nothing(self) -> bool:
         """Whether the filters let no job through."""
-        return (self.queues is not None and not self.queues) or (self.names is not None and not self.names)
+        return (self.request.queues is not None and not self.request.queues) or (
+            self.request.names is not None and not self.request.names
+        )
 
     @property
     def may_mark(self) -> bool:
         """Whether one range of one index serves the claim."""
-        return self.queues is None or len(self.queues) == 1
+        return self.request.queues is None or len(self.request.queues) == 1
 
     def front(self, mark: _Mark | None, limit: int) -> tuple[Any, dict[str, Any]]:
         """The statement that claims from the front."""
@@ -315,11 +296,11 @@ class _Asked:
         return self._filtered(sql.NEXT_DUE), {**self._parameters, "known": -1}
 
     def _filtered(self, statement: str, *, levels: str | None = None) -> str:
-        queue = "AND queue = %(queue)s" if self.queues is not None and self.may_mark else ""
+        queue = "AND queue = %(queue)s" if self.request.queues is not None and self.may_mark else ""
         filters = queue if self.may_mark else "AND queue = level.queue"
-        if self.names is not None:
+        if self.request.names is not None:
             filters += " AND job_name = ANY(%(names)s)"
-        if self.skip_own:
+        if self.request.skip_own:
             filters += " AND worker_id IS DISTINCT FROM %(worker)s"
         if levels is None:
             levels = sql.LEVELS if self.may_mark else sql.LEVELS_OF_QUEUES
@@ -328,13 +309,13 @@ class _Asked:
     @property
     def _parameters(self) -> dict[str, Any]:
         # Each once: of a queue that is named twice, the same rows would be found twice.
-        queues = None if self.queues is None else list(dict.fromkeys(self.queues))
+        queues = None if self.request.queues is None else list(dict.fromkeys(self.request.queues))
         return {
-            "worker": self.worker_id,
-            "limit": self.limit,
+            "worker": self.request.worker_id,
+            "limit": self.request.limit,
             "queues": queues,
             "queue": queues[0] if queues else None,
-            "names": None if self.names is None else list(self.names),
+            "names": None if self.request.names is None else list(self.request.names),
         }
 
 

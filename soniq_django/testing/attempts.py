@@ -103,9 +103,7 @@ class Attempts:
         ]
         for change in rescued:
             [kept] = await self._call(self._backend.apply, [change])
-            end = End(change, claim.job_name, claim.queue, claim.max_attempts, summary=change.error or "")
-            if kept:
-                await self._tell(end, kept=True)
+            await self._tell(End.of_lost(claim, change), kept=kept)
             self._note(claim, change, kept=kept)
 
     async def _run_in_vain(self, claim: Claim) -> None:
@@ -133,11 +131,8 @@ class Attempts:
             raise error
 
     async def _tell(self, end: End, *, kept: bool) -> None:
-        """Tell whoever hears of ends, as a worker does."""
-        audience = self._app.audience
-        audience.measure_end(end, kept=kept)
-        if kept and audience.hears_ends:
-            await self._call(audience.announce_end, end)
+        """Tell whoever hears of ends, where the sync code of jobs runs: receivers may use the ORM."""
+        await self._beside(partial(self._app.audience.tell, end, kept=kept))
 
     def _note(self, claim: Claim, change: Change, *, kept: bool) -> None:
         self.made.append(

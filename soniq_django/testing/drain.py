@@ -18,7 +18,7 @@ from soniq import transitions
 from soniq.app import Soniq
 from soniq.default import get_default_app
 from soniq.exits import contained_exits
-from soniq.jobs import Claim, JobStatus
+from soniq.jobs import Claim, ClaimRequest, JobStatus
 from soniq.settings import check_queues
 from soniq_django.testing.attempts import Attempts
 from soniq_django.testing.clock import clock
@@ -135,14 +135,14 @@ class Drain:
             # A new name for each claim: a store may let a worker it knows go on where it was, and so pass by
             # what a job has just enqueued in front of that.
             self._worker_id = str(uuid.uuid4())
-        return await self._call(
-            self._backend.claim,
+        request = ClaimRequest(
             worker_id=self._worker_id,
             limit=limit,
             queues=self._queues,
             names=self._names,
             skip_own=self._once,
         )
+        return await self._call(self._backend.claim, request)
 
     async def _claim_one(self, job_id: str, name: str, queue: str) -> Claim | None:
         """A claim of this job alone; others that came with it are given back."""

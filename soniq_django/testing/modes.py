@@ -15,6 +15,7 @@ from soniq.default import default_app, get_default_app
 from soniq.errors import ConfigurationError
 from soniq.jobs import NewJob
 from soniq_django.conf import read_settings
+from soniq_django.signals import SignalObserver
 from soniq_django.testing.clock import clock
 from soniq_django.testing.drain import Drain
 from soniq_django.testing.environment import TestEnvironment
@@ -44,7 +45,12 @@ def memory_app(**overrides: Any) -> Soniq:
 
     :param overrides: parameters of :class:`soniq.Soniq` that differ
     """
-    defaults = {"backend": TestMemory(), "environment": TestEnvironment(), **read_settings().core}
+    defaults = {
+        "backend": TestMemory(),
+        "environment": TestEnvironment(),
+        "observer": SignalObserver(),
+        **read_settings().core,
+    }
     return Soniq(**{**defaults, **overrides})
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from soniq.backends.sqlite import SQLiteBackend
 from soniq.errors import BackendError, BackendUnavailable
-from soniq.jobs import JobStatus
+from soniq.jobs import ClaimRequest, JobStatus
 from soniq.records import DeadLetterFilter
 from soniq.testing.conformance.support import (
     buried,
@@ -62,7 +62,7 @@ def test_writes_fail_by_name_while_another_program_holds_the_lock(
     intruder.execute("BEGIN IMMEDIATE")
     for write in (
         lambda: enqueue_one(backend),
-        lambda: backend.claim(worker_id=worker, limit=1),
+        lambda: backend.claim(ClaimRequest(worker_id=worker, limit=1)),
         lambda: backend.beat(worker),
     ):
         with pytest.raises(BackendUnavailable, match="another program keeps it locked") as caught:
@@ -83,7 +83,7 @@ def test_reads_and_idle_claims_do_not_wait_for_a_writer(
 
     assert backend.get_job(job_id) is not None
     assert backend.count_due() == 0
-    assert backend.claim(worker_id=worker, limit=1) == []
+    assert backend.claim(ClaimRequest(worker_id=worker, limit=1)) == []
 
 
 def test_a_lock_within_the_busy_timeout_is_waited_for(path: Path) -> None:
@@ -198,7 +198,7 @@ def test_arguments_that_are_not_json_do_not_stop_a_claim(
 ) -> None:
     backend.enqueue(new_jobs(2))
     intruder.execute("UPDATE soniq_jobs SET args_json = '{broken' WHERE rowid = 1")
-    claims = backend.claim(worker_id=new_worker(backend), limit=2)
+    claims = backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=2))
 
     assert [claim.args for claim in claims] == ["{broken", {}]
 
@@ -217,7 +217,7 @@ def test_a_forked_child_opens_a_connection_of_its_own(backend: SQLiteBackend) ->
         status = 1
         try:
             own = backend._connections._mine()
-            taken = backend.claim(worker_id=worker, limit=20)
+            taken = backend.claim(ClaimRequest(worker_id=worker, limit=20))
             answer = asyncio.run(backend.run(backend.count_due))
             backend.close()
             status = 0 if own is not inherited and len(taken) == 20 and answer == 30 else 2
@@ -226,7 +226,7 @@ def test_a_forked_child_opens_a_connection_of_its_own(backend: SQLiteBackend) ->
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
     assert backend._connections._mine() is inherited
-    assert len(backend.claim(worker_id=worker, limit=50)) == 30
+    assert len(backend.claim(ClaimRequest(worker_id=worker, limit=50))) == 30
 
 
 def test_each_thread_has_a_connection_until_it_lets_go(backend: SQLiteBackend) -> None:
@@ -318,7 +318,7 @@ def test_a_claim_reads_the_claim_order_and_sorts_nothing(
     run: list[str] = []
     connection = backend._connections._mine()
     connection.set_trace_callback(run.append)
-    backend.claim(worker_id="w", limit=10, queues=queues, names=names, skip_own=skip_own)
+    backend.claim(ClaimRequest(worker_id="w", limit=10, queues=queues, names=names, skip_own=skip_own))
     connection.set_trace_callback(None)
     [statement] = [one for one in run if "ORDER BY" in one]
     plan = [row["detail"] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement}")]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
 from soniq import transitions
-from soniq.jobs import Claim, WorkerInfo
+from soniq.jobs import Claim, ClaimRequest, WorkerInfo
 from soniq.transitions import Change
 from tests.contract import choices
 from tests.contract.base import WORKERS, Steps
@@ -113,7 +113,7 @@ class Jobs(Steps):
 
     @rule(asked=claims)
     def claim(self, asked: dict[str, Any]) -> None:
-        answers = self.ask(lambda store: store.claimer().claim(**asked))
+        answers = self.ask(lambda store: store.claimer().claim(ClaimRequest(**asked)))
         self.check_claims(answers, asked)
 
     @rule(worker=st.sampled_from(WORKERS))
@@ -133,7 +133,7 @@ class Jobs(Steps):
     def exchange(self, saying: list[Any], asked: dict[str, Any]) -> None:
         said = self._said(saying)
         changes = self._changes(said)
-        answers = self.ask(lambda store: store.claimer().exchange(changes[store.name], **asked))
+        answers = self.ask(lambda store: store.claimer().exchange(changes[store.name], ClaimRequest(**asked)))
         self.agree("exchange", {name: one[0] for name, one in answers.items()}, self._applied(said))
         self.check_claims({name: one[1] for name, one in answers.items()}, asked)
 

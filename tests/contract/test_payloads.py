@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from soniq.arguments import clean_text, fingerprint
 from soniq.codec import decode_values, encode_arguments, encode_result
 from soniq.errors import InvalidArguments
+from soniq.jobs import ClaimRequest
 from soniq.testing import make_app
 from soniq.testing.conformance.support import new_id, new_job
 from soniq.transitions import fail, succeed
@@ -72,7 +73,7 @@ def test_any_value_is_refused_or_comes_back_from_every_store(tmp_path: Path) -> 
                 backend = store.backend
                 job = new_job(args_json=text)
                 backend.enqueue([job])
-                [claim] = backend.claim(worker_id=new_id(), limit=1)
+                [claim] = backend.claim(ClaimRequest(worker_id=new_id(), limit=1))
                 assert same(claim.args, stored), store.name
                 assert same(takes.call_arguments(claim.args, unasked)[1], value), store.name
                 assert backend.apply([succeed(claim, result_json=result, ttl=None)]) == [True]
@@ -104,7 +105,7 @@ def test_any_error_can_be_recorded_in_every_store(tmp_path: Path) -> None:
                 backend = store.backend
                 job = new_job()
                 backend.enqueue([job])
-                [claim] = backend.claim(worker_id=new_id(), limit=1)
+                [claim] = backend.claim(ClaimRequest(worker_id=new_id(), limit=1))
                 assert backend.apply([fail(claim, error=cleaned, delay=3600.0)]) == [True]
                 found = backend.get_job(job.id)
                 assert found is not None

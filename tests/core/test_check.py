@@ -12,7 +12,7 @@ from soniq.backends.memory import MemoryBackend
 from soniq.check import BATCH, check_jobs
 from soniq.durations import rough
 from soniq.ids import uuid7
-from soniq.jobs import NewJob
+from soniq.jobs import ClaimRequest, NewJob
 from soniq.registry import Registry
 from soniq.transitions import succeed
 
@@ -76,7 +76,7 @@ def test_unknown_names_are_found_with_number_queue_and_age(backend, registry):
 
 def test_a_running_job_counts_because_it_may_come_back(backend, registry):
     enqueue(backend, "shop.gone")
-    backend.claim(worker_id="old release", limit=1)
+    backend.claim(ClaimRequest(worker_id="old release", limit=1))
 
     [finding] = check_jobs(backend, registry).findings
 
@@ -85,7 +85,7 @@ def test_a_running_job_counts_because_it_may_come_back(backend, registry):
 
 def test_jobs_that_ended_do_not_count(backend, registry):
     enqueue(backend, "shop.gone")
-    [claim] = backend.claim(worker_id="old release", limit=1)
+    [claim] = backend.claim(ClaimRequest(worker_id="old release", limit=1))
     backend.apply([succeed(claim, result_json=None, ttl=None)])
 
     assert check_jobs(backend, registry).live == 0

@@ -21,6 +21,7 @@ from soniq.errors import (
     PayloadTooLarge,
     UnknownTask,
 )
+from soniq.jobs import ClaimRequest
 
 NOBODY = "01890000-0000-7000-8000-000000000000"
 
@@ -526,7 +527,7 @@ async def dead_with_error(app, task, error):
     await app.enqueue(task)
     worker = app.worker().info
     app.backend.register(worker)
-    [claim] = app.backend.claim(worker_id=worker.id, limit=1)
+    [claim] = app.backend.claim(ClaimRequest(worker_id=worker.id, limit=1))
     app.backend.apply([transitions.bury(claim, reason=DeadLetterReason.TIMEOUT, error=error)])
 
 

@@ -574,8 +574,8 @@ async def test_a_job_whose_code_vanished_after_the_claim_is_a_dead_letter(make):
     """The reason is job_not_found."""
 
     class Late(MemoryBackend):
-        def claim(self, **options):
-            claims = super().claim(**options)
+        def claim(self, request):
+            claims = super().claim(request)
             app.registry._tasks.pop("work", None)
             return claims
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from soniq import DeadLetterFilter
 from soniq.errors import ConfigurationError
-from soniq.ids import UUID7Factory, is_job_id, uuid7
+from soniq.ids import UUID7Factory, is_job_id, made_at, uuid7
 
 MILLIS = st.integers(0, 2**47)
 
@@ -170,3 +171,15 @@ async def test_a_text_that_is_no_id_is_not_found(app):
     """It may come from a URL."""
     assert await app.get_job("nothing") is None
     assert await app.delete_job("nothing") is False
+
+
+def test_an_id_says_when_it_was_made():
+    """To the millisecond; ids of other kinds, and texts that are none, say nothing."""
+    before = datetime.now(UTC)
+    made = made_at(str(uuid7()))
+
+    assert abs(made - before) < timedelta(seconds=5)
+    assert made.microsecond % 1000 == 0
+    assert made_at(str(uuid.uuid4())) is None
+    assert made_at("ffffffff-ffff-7fff-8000-000000000000") is None
+    assert made_at("no id") is None

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from soniq import Snooze
+from soniq import JobContext, Snooze
 from soniq.failures import describe, summarize
 from soniq.testing.conformance.support import new_job
 
@@ -87,6 +87,71 @@ async def test_secrets_in_refused_arguments_are_masked_in_the_log(app, caplog):
         app.backend.enqueue([new_job(job_name="work", args_json=f'{{"pin": "{SECRET}"}}')])
         await app.run_worker(run_once=True)
     assert_plain([record for record in caplog.records if record.name == "soniq.worker"])
+
+
+@pytest.mark.parametrize("form", ["sync", "async"])
+async def test_the_lines_of_a_jobs_life_hold_its_id_and_say_the_same_facts(app, caplog, form):
+    """So a search for the id, or for a field, finds all of it."""
+
+    def work():
+        raise ValueError("no")
+
+    async def awork():
+        work()
+
+    job_id, _ = await run(app, caplog, work if form == "sync" else awork)
+
+    mine = [record for record in caplog.records if getattr(record, "job_id", None) == job_id]
+    assert [record.name for record in mine] == ["soniq.enqueue", "soniq.worker", "soniq.worker"]
+    assert all(job_id in record.getMessage() for record in mine)
+    assert {(record.job_name, record.queue) for record in mine} == {("work", "default")}
+    assert {record.attempt for record in mine[1:]} == {1}
+    assert len({record.worker_id for record in mine[1:]}) == 1
+    assert (mine[-1].outcome, mine[-1].error) == ("bury", "ValueError: no")
+    assert mine[-1].duration_ms >= 0
+
+
+async def test_an_outcome_that_is_dropped_is_told_with_the_same_facts(app, caplog):
+    """The worker had lost the job to another."""
+
+    @app.job(name="work")
+    async def work(ctx: JobContext):
+        app.backend.delete_job(ctx.job_id)
+
+    job_id = await app.enqueue(work)
+    await app.run_worker(run_once=True)
+
+    [record] = [record for record in caplog.records if getattr(record, "outcome", "") == "dropped"]
+    assert (record.job_id, record.attempt, record.queue) == (job_id, 1, "default")
+    assert job_id in record.getMessage()
+
+
+async def test_a_rescue_is_told_with_the_facts_of_the_lost_attempt(app, caplog):
+    """By the worker that swept."""
+
+    @app.job(name="work")
+    async def work():
+        pass
+
+    job_id = await app.enqueue(work)
+    app.backend.claim(worker_id="01a00000-0000-7000-8000-000000000001", limit=1)
+    await app.run_worker(run_once=True)
+
+    [record] = [record for record in caplog.records if getattr(record, "outcome", "") == "rescue"]
+    assert (record.job_id, record.attempt) == (job_id, 1)
+    assert record.worker_id == "01a00000-0000-7000-8000-000000000001"
+    assert job_id in record.getMessage()
+
+
+async def test_enqueues_of_a_batch_are_told_one_by_one_for_who_wants_it(app, caplog):
+    """At DEBUG only; a job that stands for another is told as such."""
+    task = app.job(name="work", unique=True)(lambda n: None)
+    with caplog.at_level(logging.DEBUG, "soniq.enqueue"):
+        ids = await app.enqueue_many(task, [{"n": 1}, {"n": 2}, {"n": 1}])
+
+    told = [record for record in caplog.records if record.name == "soniq.enqueue"]
+    assert [record.job_id for record in told] == ids
+    assert [("nothing was stored" in record.getMessage()) for record in told] == [False, False, True]
 
 
 def test_local_variables_are_not_part_of_an_error():

@@ -10,7 +10,7 @@ import pytest
 from soniq import ConfigurationError, DeadLetterFilter
 from soniq.backends.memory import MemoryBackend
 from soniq.ids import uuid7
-from soniq.jobs import DeadLetterReason, NewJob
+from soniq.jobs import ClaimRequest, DeadLetterReason, NewJob
 from soniq.maintenance import Maintenance
 from soniq.registry import Registry
 from soniq.settings import Settings
@@ -203,7 +203,7 @@ def test_a_worker_that_knows_the_job_is_the_stronger_one(make, backend, clock, m
 
     def claimed_first(changes):
         monkeypatch.setattr(backend, "apply", apply)
-        [claim] = backend.claim(worker_id="knows it", limit=1)
+        [claim] = backend.claim(ClaimRequest(worker_id="knows it", limit=1))
         if given_back:
             backend.apply([interrupt(claim)])
         return apply(changes)
@@ -247,7 +247,7 @@ def test_behind_many_known_jobs_unknown_ones_are_found_when_those_are_gone(make,
     unknown.look()
     assert warnings(caplog) == []
 
-    backend.claim(worker_id="w", limit=REACH // 2, names=["shop.known"])
+    backend.claim(ClaimRequest(worker_id="w", limit=REACH // 2, names=["shop.known"]))
     clock.now += LOOK
     unknown.look()
 

@@ -11,6 +11,7 @@ import pytest
 
 from soniq import JobContext, Snooze, slot_pool, storage_line, transitions
 from soniq.errors import BackendConflict, BackendError, BackendUnavailable, ConfigurationError
+from soniq.jobs import ClaimRequest
 from soniq.testing import wait_until
 from tests.support.faulty import FaultyBackend
 
@@ -225,7 +226,7 @@ async def test_a_drain_rescues_what_lost_workers_left(any_app):
     job_id = await any_app.enqueue(work)
     lost = any_app.worker().info
     any_app.backend.register(lost)
-    assert any_app.backend.claim(worker_id=lost.id, limit=1)
+    assert any_app.backend.claim(ClaimRequest(worker_id=lost.id, limit=1))
     any_app.backend.deregister(lost.id)
     await any_app.run_worker(run_once=True)
     job = await any_app.get_job(job_id)
@@ -534,10 +535,10 @@ async def test_claims_that_arrive_with_a_cancellation_are_given_back(make, start
     class Slow(FaultyBackend):
         blocking = True
 
-        def claim(self, **kwargs):
+        def claim(self, request):
             asked.set()
             go.wait(5)
-            return super().claim(**kwargs)
+            return super().claim(request)
 
     app = make(backend=Slow(), poll_interval=0.02)
     job_id = await app.enqueue(app.job(lambda: None))
@@ -1074,7 +1075,7 @@ async def test_an_outcome_of_a_lost_claim_is_dropped_and_logged(app, caplog):
         claim = next(iter(app.backend.orphans(dead_after=-60, limit=1)))
         assert claim.worker_id == lost
         app.backend.apply([transitions.rescue(claim, max_crashes=9)])
-        app.backend.claim(worker_id="another", limit=1)
+        app.backend.claim(ClaimRequest(worker_id="another", limit=1))
         return job.id
 
     job_id = await app.enqueue(work)

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from soniq import transitions
 from soniq.ids import uuid7
+from soniq.jobs import ClaimRequest
 from soniq_django.admin import paging
 from soniq_django.conf import current_app
 from soniq_django.models import DeadLetterJob, Job
@@ -454,7 +455,7 @@ def test_page_shows_each_failed_attempt(admin_client):
     job, claim = claimed()
     backend = current_app().backend
     backend.apply([transitions.fail(claim, error=TRACEBACK, delay=0)])
-    (again,) = backend.claim(worker_id=str(uuid7()), limit=1)
+    (again,) = backend.claim(ClaimRequest(worker_id=str(uuid7()), limit=1))
     backend.apply([transitions.rescue(again, max_crashes=9)])
 
     text = admin_client.get(page("job", "change", job.pk)).text

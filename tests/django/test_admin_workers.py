@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from soniq.ids import uuid7
-from soniq.jobs import WorkerInfo
+from soniq.jobs import ClaimRequest, WorkerInfo
 from soniq_django.conf import current_app
 from soniq_django.models import Worker
 from tests.support.admin import page, queued, staff
@@ -28,7 +28,7 @@ def test_list_shows_what_each_worker_does(admin_client):
     worker = registered(queues=("emails", "pictures"))
     for _ in range(2):
         queued()
-    current_app().backend.claim(worker_id=str(worker.pk), limit=2)
+    current_app().backend.claim(ClaimRequest(worker_id=str(worker.pk), limit=2))
 
     text = admin_client.get(LIST).text
 

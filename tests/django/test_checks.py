@@ -14,7 +14,6 @@ from django.core import checks
 from django.core.checks import CheckMessage
 from django.core.management import call_command
 from django.db import connections
-from django.db.backends.mysql.features import DatabaseFeatures as MySQLFeatures
 from django.db.backends.postgresql.base import DatabaseWrapper as PostgresWrapper
 from django.db.backends.sqlite3.base import DatabaseWrapper as SQLiteWrapper
 from django.test.utils import CaptureQueriesContext, override_settings
@@ -277,11 +276,10 @@ def test_a_server_that_can_do_all_is_worth_no_word(alias: str) -> None:
 def test_a_server_without_skip_locked_is_an_error(alias: str, monkeypatch: Any) -> None:
     """MariaDB before 10.6. SQLite, which locks no rows, needs none."""
     features = connections[alias].features
-    monkeypatch.setattr(type(features), "has_select_for_update_skip_locked", False)
+    monkeypatch.setattr(features, "has_select_for_update_skip_locked", False)
     with override_settings(SONIQ={"DATABASE": alias}):
         found = ids(check_server(databases=[alias]))
     assert found == (["soniq.E003"] if features.has_select_for_update else [])
-    assert MySQLFeatures.has_select_for_update_skip_locked is not False
 
 
 @pytest.mark.django_db(databases="__all__", transaction=True)

@@ -10,6 +10,7 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.db import OperationalError, connections
 
 from soniq import BackendNotReady, Soniq
+from soniq.jobs import ClaimRequest
 from soniq_django.backend import DjangoBackend
 from soniq_django.models import Job
 from soniq_django.store import errors
@@ -44,13 +45,13 @@ def test_a_missing_table_names_the_whole_command() -> None:
 def test_an_idle_worker_does_not_wait_for_the_write_lock(alias: str) -> None:
     """SQLite has one for the whole file, and idle workers look again and again."""
     backend = DjangoBackend(alias)
-    backend.claim(worker_id=WORKER, limit=1)  # connected
+    backend.claim(ClaimRequest(worker_id=WORKER, limit=1))  # connected
     other = sqlite3.connect(connections[alias].settings_dict["NAME"], isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     connections[alias].cursor().execute("PRAGMA busy_timeout = 0")
     try:
-        assert backend.claim(worker_id=WORKER, limit=1) == []
-        assert backend.exchange([], worker_id=WORKER, limit=1) == ([], [])
+        assert backend.claim(ClaimRequest(worker_id=WORKER, limit=1)) == []
+        assert backend.exchange([], ClaimRequest(worker_id=WORKER, limit=1)) == ([], [])
     finally:
         other.close()
         connections[alias].close()

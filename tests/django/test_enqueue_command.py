@@ -39,6 +39,17 @@ def test_the_id_of_the_new_job_is_printed_and_nothing_else(app: Soniq) -> None:
     )
 
 
+def test_arguments_are_given_as_they_are_stored(app: Soniq) -> None:
+    """A mark is one; what the job could not read is refused."""
+    marked = '{"order_id": {"$uuid": "00000000-0000-0000-0000-000000000007"}}'
+    job = stored(app, enqueue("shop.send_receipt", "--args", marked))
+    refused = enqueue("shop.send_receipt", "--args", '{"order_id": {"$uuid": "x"}}')
+
+    assert job.args == json.loads(marked)
+    assert refused.code == 1
+    assert "args.order_id cannot be read as $uuid" in refused.err
+
+
 def test_options_take_the_place_of_the_jobs_own(app: Soniq, alias: str) -> None:
     told = enqueue(
         "shop.send_receipt", "--args", '{"order_id": 1}', "--queue", "slow", "--priority", "7",

@@ -8,6 +8,7 @@ import pytest
 from django.db import IntegrityError, connections
 
 from soniq.ids import uuid7
+from soniq.jobs import ClaimRequest
 from soniq_django.backend import DjangoBackend
 from soniq_django.models import Job
 from tests.support.vendors import ALIASES
@@ -32,7 +33,7 @@ def test_arguments_that_python_cannot_read_stop_no_claim(alias, text):
             pytest.skip(f"the database lets nobody write such a row: {error}")
         raise
 
-    claims = backend.claim(worker_id=str(uuid7()), limit=10)
+    claims = backend.claim(ClaimRequest(worker_id=str(uuid7()), limit=10))
 
     assert sorted(claim.job_id for claim in claims) == sorted([str(bad.pk), str(good.pk)])
     given = {claim.job_id: claim.args for claim in claims}

@@ -14,7 +14,7 @@ from django.test import Client
 from django.urls import path
 
 from soniq import Soniq
-from soniq.jobs import WorkerInfo
+from soniq.jobs import ClaimRequest, WorkerInfo
 from soniq_django.models import Job, Worker
 from soniq_django.status.health import Asked, examine
 from soniq_django.views import health as view
@@ -100,7 +100,7 @@ def test_a_job_that_is_due_for_too_long_is_unhealthy(app: Soniq, alias: str) -> 
 def test_delayed_and_running_jobs_are_not_late(app: Soniq, alias: str) -> None:
     worker = register(app)
     late(alias, 600)
-    app.backend.claim(worker_id=worker, limit=1)
+    app.backend.claim(ClaimRequest(worker_id=worker, limit=1))
     send_receipt.using(scheduled_at=60).enqueue(order_id=1)
 
     assert health(alias).code == 0

@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 
 from soniq import Soniq
 from soniq.ids import uuid7
-from soniq.jobs import NewJob, WorkerInfo
+from soniq.jobs import ClaimRequest, NewJob, WorkerInfo
 from soniq_django.backend import DjangoBackend
 from soniq_django.connections import DjangoEnvironment
 from tests.support.vendors import POSTGRES
@@ -122,7 +122,7 @@ def test_statements_of_a_worker_that_need_no_transaction_run_at_read_committed_t
     backend.enqueue([NewJob(str(uuid7()), "work", "{}", "default", 100, max_attempts=1)])
 
     with CaptureQueriesContext(connections[alias]) as queries:
-        assert len(backend.claim(worker_id=info.id, limit=5)) == 1
+        assert len(backend.claim(ClaimRequest(worker_id=info.id, limit=5))) == 1
     with connections[alias].cursor() as cursor:
         cursor.execute("SHOW transaction_isolation")
         alone = cursor.fetchone()[0]

@@ -17,6 +17,7 @@ from django.db import connections
 from django.utils import timezone
 
 from soniq.errors import InvalidEnqueue
+from soniq.jobs import ClaimRequest
 from soniq_django.functions import DatabaseNow
 from soniq_django.models import Job
 from tests.support.vendors import SQLITE
@@ -69,7 +70,7 @@ async def test_a_naive_time_is_one_of_the_projects_zone(app) -> None:
 def test_a_claim_has_aware_times(app) -> None:
     """Whatever the columns hold, handlers see instants."""
     noop.enqueue()
-    [claim] = app.backend.claim(worker_id="01a203eb-25b7-7d0e-a829-37a947cf3f2f", limit=1)
+    [claim] = app.backend.claim(ClaimRequest(worker_id="01a203eb-25b7-7d0e-a829-37a947cf3f2f", limit=1))
 
     for value in (claim.created_at, claim.scheduled_at):
         assert value.utcoffset() is not None

@@ -10,7 +10,7 @@ from django.db import connections
 
 from soniq import InvalidArguments, Soniq, default_app
 from soniq.errors import DeadLetterNotFound, UnknownTask
-from soniq.jobs import DeadLetterReason
+from soniq.jobs import ClaimRequest, DeadLetterReason
 from soniq.transitions import bury, fail, succeed
 from soniq_django import querysets
 from soniq_django.backend import DjangoBackend
@@ -35,14 +35,14 @@ def row(alias: str, job_id: str) -> Job:
 def claimed(app: Soniq):
     """One more job, in the hands of a worker."""
     noop.using(priority=0).enqueue()
-    [claim] = app.backend.claim(worker_id=str(uuid.uuid4()), limit=1)
+    [claim] = app.backend.claim(ClaimRequest(worker_id=str(uuid.uuid4()), limit=1))
     return claim
 
 
 def letter(app: Soniq, alias: str, job=noop, **args) -> DeadLetterJob:
     """A job that gave up."""
     job_id = job.using(priority=0).enqueue(**args)
-    [claim] = app.backend.claim(worker_id=str(uuid.uuid4()), limit=1)
+    [claim] = app.backend.claim(ClaimRequest(worker_id=str(uuid.uuid4()), limit=1))
     app.backend.apply([bury(claim, reason=DeadLetterReason.TIMEOUT, error="late")])
     return DeadLetterJob.objects.using(alias).get(pk=job_id)
 

@@ -18,7 +18,7 @@ from django.test.utils import CaptureQueriesContext
 from soniq import Soniq
 from soniq.errors import BackendConflict, BackendUnavailable
 from soniq.ids import uuid7
-from soniq.jobs import NewJob, WorkerInfo
+from soniq.jobs import ClaimRequest, NewJob, WorkerInfo
 from soniq.testing import wait_until
 from soniq.transitions import cancel, succeed
 from soniq_django.backend import DjangoBackend
@@ -152,7 +152,9 @@ def test_a_claim_walks_its_index_and_over_nothing_that_is_not_due(
         assert time.monotonic() < deadline, f"a claim of 10 rows read {read}"
         with CaptureQueriesContext(connections[alias]) as said:
             before = rows_read(alias)
-            claims = backend.claim(worker_id=mine, limit=10, queues=queues, names=["work", "other"])
+            claims = backend.claim(
+                ClaimRequest(worker_id=mine, limit=10, queues=queues, names=["work", "other"])
+            )
             read = rows_read(alias) - before
         assert len(claims) == 10
         time.sleep(0.5)
@@ -197,7 +199,7 @@ def test_an_enqueue_of_a_held_key_does_not_hold_up_the_holder(alias: str) -> Non
     """Though its transaction stays open, the worker can record what became of the job."""
     backend = DjangoBackend(alias)
     [job_id] = backend.enqueue(new_jobs(1, unique_key="k"))
-    [claim] = backend.claim(worker_id=worker(backend), limit=1)
+    [claim] = backend.claim(ClaimRequest(worker_id=worker(backend), limit=1))
 
     def enqueue_again() -> None:
         assert backend.enqueue(new_jobs(1, unique_key="k")) == [job_id]
@@ -237,7 +239,7 @@ def test_the_holder_of_a_key_is_the_present_one(alias: str, level: str) -> None:
     """Whatever the caller's transaction had seen before its holder ended."""
     backend = DjangoBackend(alias)
     backend.enqueue(new_jobs(1, unique_key="k"))
-    [claim] = backend.claim(worker_id=worker(backend), limit=1)
+    [claim] = backend.claim(ClaimRequest(worker_id=worker(backend), limit=1))
     [new] = new_jobs(1, unique_key="k")
 
     with isolated(alias, level), transaction.atomic(using=alias):
@@ -369,9 +371,9 @@ def test_a_lost_session_is_unavailable_once(alias: str) -> None:
     in_thread(alias, lambda: kill_all(alias)).join()
 
     with pytest.raises(BackendUnavailable):
-        backend.claim(worker_id=worker(backend), limit=1)
+        backend.claim(ClaimRequest(worker_id=worker(backend), limit=1))
 
-    assert len(backend.claim(worker_id=worker(backend), limit=1)) == 1
+    assert len(backend.claim(ClaimRequest(worker_id=worker(backend), limit=1))) == 1
 
 
 @on_mysql

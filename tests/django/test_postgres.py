@@ -17,7 +17,7 @@ from django.db import connections, transaction
 from soniq import Soniq
 from soniq.execution import Outcome
 from soniq.ids import uuid7
-from soniq.jobs import NewJob, WorkerInfo
+from soniq.jobs import ClaimRequest, NewJob, WorkerInfo
 from soniq.outcomes import exchange
 from soniq.testing import wait_until
 from soniq.transitions import succeed
@@ -80,7 +80,8 @@ def test_a_claim_walks_the_claim_index_and_sorts_nothing_but_its_answer(
     if analyzed:
         with connections[alias].cursor() as cursor:
             cursor.execute("ANALYZE soniq_jobs")
-    asked = _Asked(str(uuid7()), 100, queues, ("work", "other"), skip_own=False)
+    request = ClaimRequest(worker_id=str(uuid7()), limit=100, queues=queues, names=("work", "other"))
+    asked = _Asked(request)
     last = Job.objects.using(alias).filter(status="queued").order_by("id")[10]
     mark = _Mark(100, last.scheduled_at, str(last.pk), time.monotonic(), time.monotonic())
     statements = {
@@ -105,11 +106,13 @@ def test_a_claim_goes_on_behind_its_mark_and_looks_to_the_front_in_time(alias: s
     backend = DjangoBackend(alias, notify=False)
     mine = worker(backend)
     backend.enqueue(new_jobs(2000))
-    backend.claim(worker_id=mine, limit=1)
+    backend.claim(ClaimRequest(worker_id=mine, limit=1))
     [urgent] = backend.enqueue(new_jobs(1, priority=1))
 
     behind = 0
-    while urgent not in (taken := [claim.job_id for claim in backend.claim(worker_id=mine, limit=1)]):
+    while urgent not in (
+        taken := [claim.job_id for claim in backend.claim(ClaimRequest(worker_id=mine, limit=1))]
+    ):
         behind += len(taken)
 
     assert behind < 1000
@@ -124,11 +127,13 @@ def test_a_job_that_sorts_before_the_mark_in_its_priority_is_found_long_before_t
     backend = DjangoBackend(alias, notify=False)
     mine = worker(backend)
     backend.enqueue(new_jobs(4000))
-    backend.claim(worker_id=mine, limit=1)
+    backend.claim(ClaimRequest(worker_id=mine, limit=1))
     [late] = backend.enqueue(new_jobs(1, scheduled_at=datetime.now(UTC) - timedelta(hours=1)))
 
     behind = 0
-    while late not in (taken := [claim.job_id for claim in backend.claim(worker_id=mine, limit=1)]):
+    while late not in (
+        taken := [claim.job_id for claim in backend.claim(ClaimRequest(worker_id=mine, limit=1))]
+    ):
         behind += len(taken)
 
     assert behind < 3000
@@ -137,7 +142,7 @@ def test_a_job_that_sorts_before_the_mark_in_its_priority_is_found_long_before_t
 def test_looks_to_the_front_get_rare_until_one_finds_a_job_before_the_mark(alias: str) -> None:
     backend = DjangoBackend(alias, notify=False)
     backend.enqueue(new_jobs(3))
-    first, second, third = backend.claim(worker_id=worker(backend), limit=3)
+    first, second, third = backend.claim(ClaimRequest(worker_id=worker(backend), limit=3))
     mark = _Mark(100, second.scheduled_at, second.job_id, 0.0, 0.0)
     waits = []
     for _ in range(6):
@@ -153,10 +158,10 @@ def test_a_claim_that_finds_too_few_behind_its_mark_looks_to_the_front(alias: st
     backend = DjangoBackend(alias, notify=False)
     mine = worker(backend)
     backend.enqueue(new_jobs(10))
-    backend.claim(worker_id=mine, limit=5)
+    backend.claim(ClaimRequest(worker_id=mine, limit=5))
     [early] = backend.enqueue(new_jobs(1, priority=1))
 
-    taken = [claim.job_id for claim in backend.claim(worker_id=mine, limit=9)]
+    taken = [claim.job_id for claim in backend.claim(ClaimRequest(worker_id=mine, limit=9))]
 
     assert early in taken
     assert len(taken) == 6
@@ -167,7 +172,7 @@ def test_one_outcome_that_the_database_refuses_does_not_hold_up_the_others(alias
     backend = DjangoBackend(alias, notify=False)
     mine = worker(backend)
     backend.enqueue(new_jobs(2, max_attempts=2))
-    good, bad = backend.claim(worker_id=mine, limit=2)
+    good, bad = backend.claim(ClaimRequest(worker_id=mine, limit=2))
     outcomes = [
         Outcome(good, succeed(good, result_json="1", ttl=60)),
         Outcome(bad, succeed(bad, result_json='"\\u0000"', ttl=60)),
@@ -243,12 +248,12 @@ def test_a_plan_that_was_made_for_an_empty_table_serves_a_full_one(alias: str) -
     try:
         wait_for(lambda: subscription.healthy)
         for _ in range(10):
-            assert backend.claim(worker_id=mine, limit=10, names=["work"]) == []
+            assert backend.claim(ClaimRequest(worker_id=mine, limit=10, names=["work"])) == []
         backend.enqueue(new_jobs(5000, delay=3600.0))
         backend.enqueue(new_jobs(5000))
         before = rows_read(alias)
 
-        assert len(backend.claim(worker_id=mine, limit=10, names=["work"])) == 10
+        assert len(backend.claim(ClaimRequest(worker_id=mine, limit=10, names=["work"]))) == 10
 
         by_scan, by_index = (now - then for now, then in zip(rows_read(alias), before, strict=True))
         assert by_scan == 0
@@ -266,7 +271,7 @@ def test_a_claim_is_planned_anew_where_sessions_may_not_be_ours(alias: str) -> N
     backend = DjangoBackend(alias, notify=False)
     mine = worker(backend)
     for _ in range(10):
-        backend.claim(worker_id=mine, limit=10)
+        backend.claim(ClaimRequest(worker_id=mine, limit=10))
 
     with connections[alias].cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_prepared_statements")

@@ -372,3 +372,20 @@ async def test_signals_that_nobody_hears_cost_no_thread(app: Soniq) -> None:
 
     assert "soniq-signals" not in seen
     assert "soniq-heart" in seen
+
+
+@pytest.mark.django_db(transaction=False)
+def test_receivers_in_a_test_work_within_its_transaction(db: None, run_jobs: Any, connect: Any) -> None:
+    """With the fixtures of the plugin: on the test's own connection, and all heard when the drain returns."""
+
+    def note(signal: Signal, **facts: Any) -> None:
+        Note.objects.create(text="heard")
+
+    for signal in (job_enqueued, job_started, job_succeeded):
+        connect(signal, note)
+    noop.enqueue()
+    assert connections["default"].in_atomic_block
+
+    assert run_jobs()
+
+    assert Note.objects.filter(text="heard").count() == 3

@@ -16,7 +16,7 @@ from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
 from soniq import Soniq, transitions
-from soniq.jobs import DeadLetterReason, WorkerInfo
+from soniq.jobs import ClaimRequest, DeadLetterReason, WorkerInfo
 from soniq_django.models import DeadLetterJob, Job, Worker
 from soniq_django.status import depth, read_status, reading, working
 from soniq_django.status.records import Count
@@ -41,7 +41,7 @@ def register(app: Soniq, *, host: str = "web-1", queues: tuple[str, ...] | None 
 
 
 def claim(app: Soniq, worker: str, limit: int = 1):
-    return app.backend.claim(worker_id=worker, limit=limit)
+    return app.backend.claim(ClaimRequest(worker_id=worker, limit=limit))
 
 
 def age(alias: str, job_id: str, seconds: float) -> None:

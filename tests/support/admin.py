@@ -5,7 +5,7 @@ from django.urls import reverse
 
 from soniq import transitions
 from soniq.ids import uuid7
-from soniq.jobs import DeadLetterReason
+from soniq.jobs import ClaimRequest, DeadLetterReason
 from soniq_django.conf import current_app
 from soniq_django.models import DeadLetterJob, Job
 from tests.shop.jobs import send_receipt
@@ -32,7 +32,7 @@ def queued(**kwargs):
 def claimed():
     """A job that runs, and its claim."""
     job_id = send_receipt.using(priority=0).enqueue(order_id=1)
-    (claim,) = current_app().backend.claim(worker_id=str(uuid7()), limit=1)
+    (claim,) = current_app().backend.claim(ClaimRequest(worker_id=str(uuid7()), limit=1))
     assert claim.job_id == job_id
     return Job.objects.get(pk=job_id), claim
 

@@ -38,8 +38,8 @@ class FaultyBackend(MemoryBackend):
             getattr(super(), method)(*args, **kwargs)
         raise fault[1]
 
-    def claim(self, **kwargs):
-        return self._through("claim", **kwargs)
+    def claim(self, request):
+        return self._through("claim", request)
 
     def apply(self, changes):
         return self._through("apply", changes)

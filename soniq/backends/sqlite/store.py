@@ -21,7 +21,7 @@ from soniq.backends.sqlite import filters, rows, statements
 from soniq.backends.sqlite.connections import Connections
 from soniq.backends.sqlite.schema import SCHEMA, TABLES
 from soniq.backends.stored import decoded, with_failure
-from soniq.jobs import Claim, JobStatus, NewJob, WorkerInfo
+from soniq.jobs import Claim, ClaimRequest, JobStatus, NewJob, WorkerInfo
 from soniq.records import (
     DeadLetter,
     DeadLetterFilter,
@@ -111,25 +111,20 @@ class SQLiteBackend(StorageBackend):
 
     # -- consuming
 
-    def claim(
-        self,
-        *,
-        worker_id: str,
-        limit: int,
-        queues: Collection[str] | None = None,
-        names: Collection[str] | None = None,
-        skip_own: bool = False,
-    ) -> list[Claim]:
-        if limit < 1:
+    def claim(self, request: ClaimRequest) -> list[Claim]:
+        if request.limit < 1:
             return []  # to SQLite a negative limit is none at all
-        where, values = filters.claimable(queues, names, not_of_worker=worker_id if skip_own else None)
+        worker_id = request.worker_id
+        where, values = filters.claimable(
+            request.queues, request.names, not_of_worker=worker_id if request.skip_own else None
+        )
         due = f"FROM soniq_jobs WHERE {where} AND scheduled_at <= :now"
         values["now"] = self._now()
         with self._connections.reading() as db:
             if db.execute(f"SELECT 1 {due} LIMIT 1", values).fetchone() is None:
                 return []  # an idle worker does not take the write lock
         with self._connections.writing() as db:
-            values |= {"now": self._now(), "limit": limit}
+            values |= {"now": self._now(), "limit": request.limit}
             found = db.execute(f"SELECT id {due} ORDER BY priority, scheduled_at, id LIMIT :limit", values)
             taken = [{"id": row["id"], "worker_id": worker_id, "now": values["now"]} for row in found]
             db.executemany(statements.TAKE, taken)

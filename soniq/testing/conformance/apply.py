@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from soniq.backend import StorageBackend
-from soniq.jobs import Claim, DeadLetterReason, JobStatus
+from soniq.jobs import Claim, ClaimRequest, DeadLetterReason, JobStatus
 from soniq.records import DeadLetterFilter
 from soniq.testing.conformance.support import (
     PAYLOADS,
@@ -238,7 +238,7 @@ class ApplyConformance(Conformance):
         enqueue_one(backend, max_attempts=99)
         worker = new_worker(backend)
         for number in range(22):
-            [claim] = backend.claim(worker_id=worker, limit=1)
+            [claim] = backend.claim(ClaimRequest(worker_id=worker, limit=1))
             job = written(backend, fail(claim, error=f"error {number}", delay=0))
 
         assert [failure.attempt for failure in job.failures] == list(range(3, 23))
@@ -259,7 +259,7 @@ class ApplyConformance(Conformance):
         backend.enqueue(new_jobs(250, max_attempts=2))
         worker = new_worker(backend)
         for attempt in (1, 2):
-            claims = backend.claim(worker_id=worker, limit=250)
+            claims = backend.claim(ClaimRequest(worker_id=worker, limit=250))
             errors = {claim.job_id: f"{attempt}: {number % 7}" for number, claim in enumerate(claims)}
             changes = [fail(claim, error=errors[claim.job_id], delay=0) for claim in claims]
             if attempt == 1:
@@ -391,7 +391,7 @@ class ApplyConformance(Conformance):
         """A guard that does not hold stops none of its neighbours."""
         backend.enqueue(new_jobs(8))
         worker = new_worker(backend)
-        good = backend.claim(worker_id=worker, limit=8)
+        good = backend.claim(ClaimRequest(worker_id=worker, limit=8))
         stranger = new_worker(backend)
         changes = [
             succeed(good[0], result_json="1", ttl=60),
@@ -416,7 +416,7 @@ class ApplyConformance(Conformance):
     def test_each_change_of_a_list_writes_its_own_values(self, backend: StorageBackend) -> None:
         """Nothing of one change ends up in the row of another."""
         backend.enqueue(new_jobs(50))
-        claims = backend.claim(worker_id=new_worker(backend), limit=50)
+        claims = backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=50))
         changes = [
             succeed(claim, result_json=str(number), ttl=number)
             if number % 2
@@ -451,7 +451,7 @@ class ApplyConformance(Conformance):
     def test_a_large_list_is_applied_whole(self, backend: StorageBackend) -> None:
         """A list may be larger than what one statement of a database can carry."""
         backend.enqueue(new_jobs(1500))
-        claims = backend.claim(worker_id=new_worker(backend), limit=1500)
+        claims = backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=1500))
         changes = [succeed(claim, result_json="1", ttl=60) for claim in claims]
 
         assert backend.apply(changes) == [True] * 1500

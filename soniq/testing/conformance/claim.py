@@ -8,7 +8,7 @@ from collections.abc import Collection
 import pytest
 
 from soniq.backend import StorageBackend
-from soniq.jobs import JobStatus
+from soniq.jobs import ClaimRequest, JobStatus
 from soniq.testing.conformance.support import (
     Conformance,
     claimed,
@@ -41,7 +41,7 @@ class ClaimConformance(Conformance):
             new_job(priority=50, scheduled_at=early),
         ]
         backend.enqueue(jobs)
-        claims = backend.claim(worker_id=new_worker(backend), limit=3)
+        claims = backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=3))
 
         assert [claim.priority for claim in claims] == [0, 50, 1000]
 
@@ -49,7 +49,7 @@ class ClaimConformance(Conformance):
         """Time is the second key, whatever the order of enqueueing."""
         jobs = [new_job(scheduled_at=hours_from_now(-hours)) for hours in (1, 3, 2)]
         backend.enqueue(jobs)
-        claims = backend.claim(worker_id=new_worker(backend), limit=3)
+        claims = backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=3))
 
         assert ids_of(claims) == [jobs[1].id, jobs[2].id, jobs[0].id]
 
@@ -57,7 +57,7 @@ class ClaimConformance(Conformance):
         """The id is the last key, so jobs of one moment run in the order they were made."""
         jobs = new_jobs(20, scheduled_at=hours_from_now(-1))
         backend.enqueue(jobs[::-1])
-        claims = backend.claim(worker_id=new_worker(backend), limit=20)
+        claims = backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=20))
 
         assert ids_of(claims) == [job.id for job in jobs]
 
@@ -66,7 +66,7 @@ class ClaimConformance(Conformance):
         jobs = new_jobs(10, scheduled_at=hours_from_now(-1))
         backend.enqueue(jobs[::-1])
         worker = new_worker(backend)
-        taken = [ids_of(backend.claim(worker_id=worker, limit=4)) for _ in range(4)]
+        taken = [ids_of(backend.claim(ClaimRequest(worker_id=worker, limit=4))) for _ in range(4)]
 
         assert [len(ids) for ids in taken] == [4, 4, 2, 0]
         assert flat(taken) == [job.id for job in jobs]
@@ -76,7 +76,7 @@ class ClaimConformance(Conformance):
         """No free slot means no job, never all of them."""
         enqueue_one(backend)
 
-        assert backend.claim(worker_id=new_worker(backend), limit=limit) == []
+        assert backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=limit)) == []
         assert backend.count_due() == 1
 
     # -- what is due
@@ -85,34 +85,34 @@ class ClaimConformance(Conformance):
         """Neither an instant nor a delay is cut short."""
         backend.enqueue([new_job(scheduled_at=hours_from_now(1)), new_job(delay=3600)])
 
-        assert backend.claim(worker_id=new_worker(backend), limit=10) == []
+        assert backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=10)) == []
 
     def test_a_delayed_job_is_claimed_once_due(self, backend: StorageBackend) -> None:
         """Nothing has to happen to the job when its time comes."""
         job_id = enqueue_one(backend, delay=0.05)
         worker = new_worker(backend)
-        wait_until(lambda: ids_of(backend.claim(worker_id=worker, limit=1)) == [job_id])
+        wait_until(lambda: ids_of(backend.claim(ClaimRequest(worker_id=worker, limit=1))) == [job_id])
 
     def test_jobs_that_are_not_due_do_not_block_others(self, backend: StorageBackend) -> None:
         """A first place in the order is worth nothing before its time."""
         backend.enqueue(new_jobs(30, priority=0, delay=3600))
         job_id = enqueue_one(backend, priority=1000)
 
-        assert ids_of(backend.claim(worker_id=new_worker(backend), limit=5)) == [job_id]
+        assert ids_of(backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=5))) == [job_id]
 
     def test_a_claimed_job_is_not_claimed_again(self, backend: StorageBackend) -> None:
         """Not by another worker and not by the same."""
         claim = claimed(backend)
 
-        assert backend.claim(worker_id=new_worker(backend), limit=10) == []
-        assert backend.claim(worker_id=claim.worker_id, limit=10) == []
+        assert backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=10)) == []
+        assert backend.claim(ClaimRequest(worker_id=claim.worker_id, limit=10)) == []
 
     def test_ended_jobs_are_not_claimed(self, backend: StorageBackend) -> None:
         """Done and cancelled are final."""
         backend.apply([succeed(claimed(backend), result_json=None, ttl=None)])
         backend.apply([cancel(enqueue_one(backend), ttl=None)])
 
-        assert backend.claim(worker_id=new_worker(backend), limit=10) == []
+        assert backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=10)) == []
 
     # -- filters
 
@@ -123,14 +123,14 @@ class ClaimConformance(Conformance):
         """Other queues are left alone; any collection will do."""
         backend.enqueue([new_job(queue=queue) for queue in ("a", "b", "c", "a")])
         queues = kind(["a", "c"])  # type: ignore[call-arg]  # all of them take an iterable
-        claims = backend.claim(worker_id=new_worker(backend), limit=10, queues=queues)
+        claims = backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=10, queues=queues))
 
         assert sorted(claim.queue for claim in claims) == ["a", "a", "c"]
 
     def test_a_queue_that_is_named_twice_counts_once(self, backend: StorageBackend) -> None:
         """The limit is filled with different jobs."""
         backend.enqueue([new_job(queue=queue) for queue in ("a", "a", "b")])
-        claims = backend.claim(worker_id=new_worker(backend), limit=2, queues=["a", "b", "a"])
+        claims = backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=2, queues=["a", "b", "a"]))
 
         assert len(claims) == 2
         assert backend.count_due(queues=["a", "b", "a"]) == 1
@@ -138,7 +138,7 @@ class ClaimConformance(Conformance):
     def test_only_the_given_names_are_claimed(self, backend: StorageBackend) -> None:
         """Jobs of unknown names stay queued for workers that know them."""
         backend.enqueue([new_job(job_name=name) for name in ("x", "y", "z")])
-        claims = backend.claim(worker_id=new_worker(backend), limit=10, names=["z", "x", "w"])
+        claims = backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=10, names=["z", "x", "w"]))
 
         assert sorted(claim.job_name for claim in claims) == ["x", "z"]
 
@@ -152,13 +152,15 @@ class ClaimConformance(Conformance):
         assert mine != other
         assert backend.count_due(queues=["a"]) == backend.count_due(names=[alike]) == 1
         assert [job.id for job in backend.list_jobs(queue=alike)] == [other]
-        assert ids_of(backend.claim(worker_id=worker, limit=9, queues=["a"])) == [mine]
-        assert ids_of(backend.claim(worker_id=worker, limit=9, names=[alike])) == [other]
+        assert ids_of(backend.claim(ClaimRequest(worker_id=worker, limit=9, queues=["a"]))) == [mine]
+        assert ids_of(backend.claim(ClaimRequest(worker_id=worker, limit=9, names=[alike]))) == [other]
 
     def test_queues_and_names_must_both_match(self, backend: StorageBackend) -> None:
         """The filters are joined by and."""
         backend.enqueue([new_job(queue=q, job_name=n) for q in "ab" for n in "xy"])
-        claims = backend.claim(worker_id=new_worker(backend), limit=10, queues=["a"], names=["y"])
+        claims = backend.claim(
+            ClaimRequest(worker_id=new_worker(backend), limit=10, queues=["a"], names=["y"])
+        )
 
         assert [(claim.queue, claim.job_name) for claim in claims] == [("a", "y")]
 
@@ -167,8 +169,8 @@ class ClaimConformance(Conformance):
         enqueue_one(backend)
         worker = new_worker(backend)
 
-        assert backend.claim(worker_id=worker, limit=10, queues=[]) == []
-        assert backend.claim(worker_id=worker, limit=10, names=[]) == []
+        assert backend.claim(ClaimRequest(worker_id=worker, limit=10, queues=[])) == []
+        assert backend.claim(ClaimRequest(worker_id=worker, limit=10, names=[])) == []
         assert backend.count_due(queues=[]) == 0
         assert backend.next_due(names=[]) is None
 
@@ -176,7 +178,7 @@ class ClaimConformance(Conformance):
         """The limit counts what is taken, not what is looked at."""
         backend.enqueue(new_jobs(30, queue="other", priority=0))
         job_id = enqueue_one(backend, queue="mine")
-        claims = backend.claim(worker_id=new_worker(backend), limit=1, queues=["mine"])
+        claims = backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=1, queues=["mine"]))
 
         assert ids_of(claims) == [job_id]
 
@@ -185,15 +187,15 @@ class ClaimConformance(Conformance):
         claim = claimed(backend)
         backend.apply([interrupt(claim)])
 
-        assert backend.claim(worker_id=claim.worker_id, limit=10, skip_own=True) == []
-        other = backend.claim(worker_id=new_worker(backend), limit=10, skip_own=True)
+        assert backend.claim(ClaimRequest(worker_id=claim.worker_id, limit=10, skip_own=True)) == []
+        other = backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=10, skip_own=True))
 
         assert ids_of(other) == [claim.job_id]
 
     def test_skip_own_takes_jobs_that_nobody_had(self, backend: StorageBackend) -> None:
         """A job that was never claimed is nobody's own."""
         job_id = enqueue_one(backend)
-        claims = backend.claim(worker_id=new_worker(backend), limit=10, skip_own=True)
+        claims = backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=10, skip_own=True))
 
         assert ids_of(claims) == [job_id]
 
@@ -202,7 +204,7 @@ class ClaimConformance(Conformance):
         claim = claimed(backend)
         backend.apply([interrupt(claim)])
 
-        assert ids_of(backend.claim(worker_id=claim.worker_id, limit=10)) == [claim.job_id]
+        assert ids_of(backend.claim(ClaimRequest(worker_id=claim.worker_id, limit=10))) == [claim.job_id]
 
     # -- what a claim writes
 
@@ -241,7 +243,7 @@ class ClaimConformance(Conformance):
         backend.enqueue([*new_jobs(3), new_job(delay=3600)])
 
         assert backend.count_due() == 3
-        assert len(backend.claim(worker_id=new_worker(backend), limit=10)) == 3
+        assert len(backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=10))) == 3
         assert backend.count_due() == 0
 
     def test_count_due_takes_the_filters_of_claim(self, backend: StorageBackend) -> None:

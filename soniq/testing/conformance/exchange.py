@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from soniq.backend import StorageBackend
-from soniq.jobs import JobStatus
+from soniq.jobs import ClaimRequest, JobStatus
 from soniq.testing.conformance.support import (
     Conformance,
     ids_of,
@@ -22,7 +22,7 @@ class ExchangeConformance(Conformance):
         """It answers for each change, and gives the next jobs in order."""
         worker = new_worker(backend)
         ids = backend.enqueue(new_jobs(5))
-        _, claims = backend.exchange([], worker_id=worker, limit=3)
+        _, claims = backend.exchange([], ClaimRequest(worker_id=worker, limit=3))
         assert ids_of(claims) == ids[:3]
 
         answers, more = backend.exchange(
@@ -32,8 +32,7 @@ class ExchangeConformance(Conformance):
                 succeed(claims[2], result_json=None, ttl=60),
                 succeed(claims[0], result_json="2", ttl=60),
             ],
-            worker_id=worker,
-            limit=10,
+            ClaimRequest(worker_id=worker, limit=10),
         )
 
         assert answers == [True, True, True, False]
@@ -45,10 +44,10 @@ class ExchangeConformance(Conformance):
         """With a limit of 0 nothing is claimed."""
         worker = new_worker(backend)
         backend.enqueue(new_jobs(2))
-        _, [claim] = backend.exchange([], worker_id=worker, limit=1)
+        _, [claim] = backend.exchange([], ClaimRequest(worker_id=worker, limit=1))
 
         answers, claims = backend.exchange(
-            [succeed(claim, result_json=None, ttl=60)], worker_id=worker, limit=0
+            [succeed(claim, result_json=None, ttl=60)], ClaimRequest(worker_id=worker, limit=0)
         )
 
         assert (answers, claims) == ([True], [])
@@ -57,9 +56,9 @@ class ExchangeConformance(Conformance):
         """Changes come first."""
         worker = new_worker(backend)
         [job_id] = backend.enqueue(new_jobs(1))
-        _, [claim] = backend.exchange([], worker_id=worker, limit=1)
+        _, [claim] = backend.exchange([], ClaimRequest(worker_id=worker, limit=1))
 
-        answers, claims = backend.exchange([interrupt(claim)], worker_id=worker, limit=1)
+        answers, claims = backend.exchange([interrupt(claim)], ClaimRequest(worker_id=worker, limit=1))
 
         assert answers == [True]
         assert ids_of(claims) == [job_id]
@@ -72,16 +71,12 @@ class ExchangeConformance(Conformance):
         [wanted] = backend.enqueue(new_jobs(1, queue="b", job_name="x"))
         backend.enqueue(new_jobs(1, queue="b", job_name="y"))
 
-        _, claims = backend.exchange([], worker_id=worker, limit=9, queues=["b"], names=["x"])
+        _, claims = backend.exchange([], ClaimRequest(worker_id=worker, limit=9, queues=["b"], names=["x"]))
         assert ids_of(claims) == [wanted]
 
         _, again = backend.exchange(
             [interrupt(claims[0])],
-            worker_id=worker,
-            limit=9,
-            queues=["b"],
-            names=["x"],
-            skip_own=True,
+            ClaimRequest(worker_id=worker, limit=9, queues=["b"], names=["x"], skip_own=True),
         )
         assert again == []
 
@@ -90,11 +85,11 @@ class ExchangeConformance(Conformance):
         worker = new_worker(backend)
         backend.enqueue(new_jobs(60, priority=100))
         for _ in range(5):
-            backend.exchange([], worker_id=worker, limit=2)
+            backend.exchange([], ClaimRequest(worker_id=worker, limit=2))
         [urgent] = backend.enqueue(new_jobs(1, priority=1))
 
         seen: list[str] = []
         while urgent not in seen:
-            _, claims = backend.exchange([], worker_id=worker, limit=1)
+            _, claims = backend.exchange([], ClaimRequest(worker_id=worker, limit=1))
             assert claims, "the queue was drained past the urgent job"
             seen += ids_of(claims)

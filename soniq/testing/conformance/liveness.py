@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from soniq.backend import StorageBackend
-from soniq.jobs import DeadLetterReason, JobStatus, WorkerInfo
+from soniq.jobs import ClaimRequest, DeadLetterReason, JobStatus, WorkerInfo
 from soniq.records import WorkerRecord
 from soniq.testing.conformance.support import (
     Conformance,
@@ -185,7 +185,7 @@ class LivenessConformance(Conformance):
         """No more than the limit; rescued ones make room for the rest."""
         backend.enqueue(new_jobs(5))
         worker = new_worker(backend)
-        claims = backend.claim(worker_id=worker, limit=5)
+        claims = backend.claim(ClaimRequest(worker_id=worker, limit=5))
         backend.deregister(worker)
         found = []
         while batch := backend.orphans(dead_after=LONG, limit=2):

@@ -14,7 +14,7 @@ from typing import TypeVar
 import pytest
 
 from soniq.backend import StorageBackend
-from soniq.jobs import Claim, DeadLetterReason, JobStatus
+from soniq.jobs import Claim, ClaimRequest, DeadLetterReason, JobStatus
 from soniq.records import DeadLetterFilter
 from soniq.testing.conformance.support import (
     Conformance,
@@ -64,7 +64,7 @@ def at_once(backend: StorageBackend, work: Callable[[int], T], count: int = THRE
 def claim_until_empty(backend: StorageBackend, worker_id: str) -> list[str]:
     """Claim in small batches until nothing is left; the ids, in order."""
     taken: list[str] = []
-    while claims := backend.claim(worker_id=worker_id, limit=7):
+    while claims := backend.claim(ClaimRequest(worker_id=worker_id, limit=7)):
         taken += ids_of(claims)
     return taken
 
@@ -93,7 +93,9 @@ class RaceConformance(Conformance):
         workers = [new_worker(backend) for _ in range(THREADS)]
         for _ in range(10):
             job_id = enqueue_one(backend)
-            claims = at_once(backend, lambda number: backend.claim(worker_id=workers[number], limit=1))
+            claims = at_once(
+                backend, lambda number: backend.claim(ClaimRequest(worker_id=workers[number], limit=1))
+            )
 
             assert [ids_of(got) for got in claims if got] == [[job_id]]
 
@@ -122,7 +124,7 @@ class RaceConformance(Conformance):
     def test_overlapping_lists_are_applied_once_each(self, backend: StorageBackend) -> None:
         """Lists in opposite orders do not lock each other out, and each claim ends once."""
         backend.enqueue(new_jobs(100))
-        claims = backend.claim(worker_id=new_worker(backend), limit=100)
+        claims = backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=100))
 
         def end_all(number: int) -> dict[str, bool]:
             mine = claims if number % 2 else claims[::-1]

@@ -8,7 +8,7 @@ import asyncio
 import pytest
 
 from soniq.backend import StorageBackend
-from soniq.jobs import DeadLetterReason, JobStatus
+from soniq.jobs import ClaimRequest, DeadLetterReason, JobStatus
 from soniq.records import DeadLetterFilter
 from soniq.testing.conformance.support import (
     Conformance,
@@ -120,7 +120,7 @@ class ReadingConformance(Conformance):
         """Nothing is left in the order of claims."""
         backend.delete_job(enqueue_one(backend))
 
-        assert backend.claim(worker_id=new_worker(backend), limit=10) == []
+        assert backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=10)) == []
         assert backend.count_due() == 0
 
     def test_deleting_an_unknown_job_says_so(self, backend: StorageBackend) -> None:
@@ -185,7 +185,7 @@ class ReadingConformance(Conformance):
     def test_purging_is_done_in_batches(self, backend: StorageBackend) -> None:
         """No call deletes more than its limit."""
         backend.enqueue(new_jobs(5))
-        claims = backend.claim(worker_id=new_worker(backend), limit=5)
+        claims = backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=5))
         backend.apply([succeed(claim, result_json=None, ttl=0) for claim in claims])
         purged = []
 
@@ -208,7 +208,7 @@ class ReadingConformance(Conformance):
     def test_old_dead_letters_are_purged_beside_the_jobs(self, backend: StorageBackend) -> None:
         """The limit holds for each kind; the answer counts both."""
         backend.enqueue(new_jobs(6))
-        claims = backend.claim(worker_id=new_worker(backend), limit=6)
+        claims = backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=6))
         ends = [succeed(claim, result_json=None, ttl=0) for claim in claims[:3]]
         deaths = [bury(claim, reason=DeadLetterReason.TIMEOUT, error="late") for claim in claims[3:]]
         backend.apply([*ends, *deaths])

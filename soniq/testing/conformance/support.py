@@ -14,7 +14,7 @@ import pytest
 
 from soniq.backend import StorageBackend
 from soniq.ids import uuid7
-from soniq.jobs import Claim, DeadLetterReason, NewJob, WorkerInfo
+from soniq.jobs import Claim, ClaimRequest, DeadLetterReason, NewJob, WorkerInfo
 from soniq.records import Job
 from soniq.transitions import Change, bury
 
@@ -102,7 +102,7 @@ def enqueue_one(backend: StorageBackend, **fields: Any) -> str:
 
 def take(backend: StorageBackend, worker_id: str | None = None) -> Claim:
     """Claim the next job."""
-    [claim] = backend.claim(worker_id=worker_id or new_worker(backend), limit=1)
+    [claim] = backend.claim(ClaimRequest(worker_id=worker_id or new_worker(backend), limit=1))
     return claim
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from soniq.backend import StorageBackend
-from soniq.jobs import DeadLetterReason, JobStatus
+from soniq.jobs import ClaimRequest, DeadLetterReason, JobStatus
 from soniq.records import DeadLetterFilter
 from soniq.testing.conformance.support import (
     Conformance,
@@ -133,7 +133,7 @@ class WaitingConformance(Conformance):
         job_id = enqueue_one(backend)
         backend.apply([given_up(job_id)])
 
-        assert backend.claim(worker_id=new_worker(backend), limit=1) == []
+        assert backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=1)) == []
         assert backend.apply([given_up(job_id), given_up(new_id())]) == [False, False]
 
     def test_a_job_that_has_not_waited_long_enough_is_not_buried(self, backend: StorageBackend) -> None:

@@ -36,7 +36,8 @@ class Command(SoniqCommand):
             dest="arguments",
             default="{}",
             metavar="JSON",
-            help="its arguments as a JSON object; - reads it from the standard input (default: {})",
+            help='its arguments as a JSON object, as they are stored: a UUID as {"$uuid": "..."}; '
+            "- reads it from the standard input (default: {})",
         )
         parser.add_argument("--queue", metavar="NAME", help="default: that of the job")
         parser.add_argument(
@@ -73,7 +74,7 @@ class Command(SoniqCommand):
         producer = place(options["database"]).app.producer
         arguments = json_object("--args", options["arguments"])
         before = uuid7_text()
-        job_id = producer.enqueue(
+        job_id = producer.enqueue_stored(
             options["name"],
             arguments,
             EnqueueOptions(

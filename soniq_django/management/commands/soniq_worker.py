@@ -176,7 +176,9 @@ def _measure(options: dict[str, Any]) -> None:
     settings = read_settings()
     try:
         port = check_metrics_port(options["metrics_port"], "--metrics-port")
-        begin_worker(settings.metrics, settings.metrics_port if port is None else port)
+        if port is None and not options["run_once"]:
+            port = settings.metrics_port
+        begin_worker(settings.metrics, port)
     except ImproperlyConfigured as error:
         raise CommandError(str(error)) from None
 

@@ -1,0 +1,218 @@
+"""What our tasks have besides Django's: retries, timeouts, uniqueness."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from soniq import Soniq
+from soniq_django.tasks import UnsupportedArguments
+from tests.shop import tasks
+from tests.support.task_api import (
+    InvalidTask,
+    TaskResultStatus,
+    default_task_backend,
+    task,
+    task_backends,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+
+def test_options_of_the_decorator_are_those_of_the_job(app: Soniq) -> None:
+    job = app.backend.get_job(tasks.flaky.enqueue().id)
+
+    assert job is not None
+    assert (job.max_attempts, job.queue, job.job_name) == (3, "default", "tests.shop.tasks.flaky")
+
+
+def test_using_takes_our_options_and_djangos(app: Soniq) -> None:
+    variant = tasks.flaky.using(max_retries=7).using(priority=5, queue_name="emails")
+
+    job = app.backend.get_job(variant.enqueue().id)
+
+    assert job is not None
+    assert (job.max_attempts, job.priority, job.queue) == (8, 95, "emails")
+    assert (tasks.flaky.max_retries, tasks.flaky.priority) == (2, 0)
+    assert variant == tasks.flaky.using(max_retries=7, priority=5, queue_name="emails")
+
+
+def test_what_using_changed_holds_in_the_worker(work: Callable[..., bool], app: Soniq) -> None:
+    """A delay is asked for when the attempt fails, by a process that has only the row."""
+    tasks.flaky.using(retry_delay=3600).enqueue()
+
+    work()
+
+    assert app.backend.next_due() == pytest.approx(3600, abs=10)
+
+
+def test_a_timeout_ends_in_failure(work: Callable[..., bool]) -> None:
+    result = tasks.overrun.enqueue()
+    relaxed = tasks.overrun.using(timeout=30).enqueue()
+
+    work()
+
+    result.refresh()
+    relaxed.refresh()
+    assert (result.status, relaxed.status) == (TaskResultStatus.FAILED, TaskResultStatus.SUCCESSFUL)
+    assert result.errors[0].exception_class_path == "soniq.errors.JobTimeout"
+
+
+def test_options_of_the_backend_are_defaults(app: Soniq) -> None:
+    assert app.backend.get_job(tasks.slow.enqueue().id).max_attempts == 2
+    assert app.backend.get_job(tasks.slow.using(max_retries=5).enqueue().id).max_attempts == 6
+    assert app.backend.get_job(tasks.total.using(backend="slow").enqueue(1).id).max_attempts == 2
+    assert app.backend.get_job(tasks.total.enqueue(1).id).max_attempts == app.settings.max_retries + 1
+
+
+def test_one_function_may_be_a_task_of_several_backends(work: Callable[..., bool]) -> None:
+    """Which of them it was enqueued through, its result says in any process."""
+    here, there = tasks.total.enqueue(1), tasks.total.using(backend="slow", queue_name="night").enqueue(2)
+    again = task(backend="slow")(tasks.total.func).enqueue(3)
+
+    work()
+
+    found = [task_backends["slow"].get_result(result.id) for result in (here, there, again)]
+    assert [(one.backend, one.task.queue_name, one.return_value) for one in found] == [
+        ("default", "default", 1),
+        ("slow", "night", 2),
+        ("slow", "default", 3),
+    ]
+
+
+def test_a_unique_task_is_stored_once_while_it_waits(work: Callable[..., bool]) -> None:
+    """The second call gets the result of the first."""
+    first = tasks.rebuild.enqueue("books")
+    second = tasks.rebuild.enqueue("books")
+    other = tasks.rebuild.enqueue("toys")
+
+    assert first == second
+    assert other.id != first.id
+    work()
+    assert tasks.rebuild.enqueue("books").id != first.id
+
+
+def test_a_dedup_key_excludes_live_twins(app: Soniq) -> None:
+    keyed = tasks.total.using(dedup_key="month-11")
+
+    first, second, free = keyed.enqueue(1), keyed.enqueue(2), tasks.total.enqueue(2)
+
+    assert first.id == second.id
+    assert second.args == [1]
+    assert free.id != first.id
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_retries": -1}, "max_retries is -1"),
+        ({"retry_delay": "soon"}, "retry_delay is 'soon'"),
+        ({"timeout": -5}, "timeout is -5"),
+        ({"retry_backoff": True, "retry_delay": [1, 2]}, "retry_backoff doubles one retry_delay"),
+        ({"missing": "ignore"}, "missing is 'ignore'"),
+    ],
+)
+def test_impossible_options_are_refused_at_once(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidTask, match=message):
+        tasks.total.using(**options)
+    with pytest.raises(InvalidTask, match=message):
+        task(**options)(tasks.total.func)
+
+
+def test_using_says_which_option_it_does_not_take() -> None:
+    with pytest.raises(TypeError, match=r"no option 'max_retires'; known: .*max_retries"):
+        tasks.total.using(max_retires=3)
+    with pytest.raises(TypeError, match="no option 'retry_on'; only @task takes it"):
+        tasks.total.using(retry_on=ValueError)
+
+
+def test_a_call_that_does_not_fit_the_function_is_refused(app: Soniq) -> None:
+    with pytest.raises(TypeError, match="missing a required argument: 'number'"):
+        tasks.order.enqueue(express=True)
+    with pytest.raises(TypeError, match="too many positional arguments"):
+        tasks.order.enqueue(1, 2)
+    with pytest.raises(TypeError, match=r"named '\*'"):
+        tasks.total.enqueue(1, **{"*": 2})
+    assert app.backend.queue_stats()["total"] == 0
+
+
+def test_what_cannot_be_stored_is_a_type_error_that_names_the_place(app: Soniq) -> None:
+    with pytest.raises(UnsupportedArguments, match=r"Unsupported type: args\.express"):
+        tasks.order.enqueue(1, express=object())
+    with pytest.raises(TypeError, match="Unsupported type: a naive datetime"):
+        tasks.echo.enqueue([datetime(2026, 11, 22)])  # noqa: DTZ001  # the point
+    assert app.backend.queue_stats()["total"] == 0
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        UUID("0190d3c0-0000-7000-8000-000000000001"),
+        Decimal("1.50"),
+        date(2026, 11, 22),
+        datetime(2026, 11, 22, 21, tzinfo=UTC),
+        {1, 2},
+        b"\x00\xff",
+    ],
+)
+def test_arguments_may_be_more_than_json(work: Callable[..., bool], value: Any) -> None:
+    """The function gets the value; the result shows what is stored of it, and returns the value."""
+    result = tasks.echo.enqueue(value)
+
+    work()
+
+    result.refresh()
+    assert result.return_value == value
+    assert result.args[0] != value
+    assert default_task_backend.get_result(result.id).args == result.args
+
+
+def test_what_django_takes_for_json_is_stored_as_json(work: Callable[..., bool]) -> None:
+    from django.utils.safestring import mark_safe
+
+    result = tasks.echo.enqueue([mark_safe("<b>"), TaskResultStatus.READY, range(2)])
+
+    work()
+
+    result.refresh()
+    assert result.args == [["<b>", "READY", [0, 1]]]
+    assert result.return_value == ["<b>", "READY", [0, 1]]
+
+
+def test_a_job_may_be_enqueued_and_replayed_by_the_name_of_its_task(
+    work: Callable[..., bool], app: Soniq
+) -> None:
+    """A task is a job like any other, for code that has no more than its name."""
+    from asgiref.sync import async_to_sync
+
+    job_id = async_to_sync(app.enqueue)("tests.shop.tasks.order", number=7, express=True)
+    dead = tasks.refuse.enqueue("once")
+    work()
+    assert default_task_backend.get_result(job_id).return_value == [7, True]
+
+    [again] = [async_to_sync(app.dead_letter.replay)(dead.id)]
+
+    assert default_task_backend.get_result(again).args == ["once"]
+    dead.refresh()
+    assert dead.status == TaskResultStatus.FAILED
+
+
+def test_a_late_return_of_a_task_that_was_given_up_is_not_told(work: Callable[..., bool]) -> None:
+    from tests.django.tasks.conftest import heard
+    from tests.support.task_api import task_finished
+
+    with heard(task_finished) as said:
+        tasks.overrun.enqueue()
+        work()
+        assert any(thread.name.startswith("soniq-slot") for thread in threading.enumerate())
+        for thread in threading.enumerate():
+            if thread.name.startswith("soniq-slot"):
+                thread.join(10)
+
+    assert [status for _, _, status in said] == ["FAILED"]
