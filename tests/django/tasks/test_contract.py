@@ -15,6 +15,7 @@ from django.db import connections, transaction
 from django.utils import timezone
 
 from soniq import Soniq
+from soniq.jobs import ClaimRequest
 from soniq_django.tasks import JobCancelled, SoniqBackend, SoniqTask
 from tests.django.tasks.conftest import heard
 from tests.shop import tasks
@@ -208,7 +209,7 @@ def test_a_running_task_says_who_runs_it(app: Soniq) -> None:
     worker = str(uuid.uuid4())
     result = tasks.total.enqueue(1)
 
-    app.backend.claim(worker_id=worker, limit=1)
+    app.backend.claim(ClaimRequest(worker_id=worker, limit=1))
 
     result.refresh()
     assert (result.status, result.worker_ids, result.attempts) == (RUNNING, [worker], 1)
