@@ -319,7 +319,7 @@ def test_storing_and_reading_take_one_statement_each(
         result.refresh()
 
 
-@pytest.mark.parametrize("missing", ["123", "", str(uuid.uuid4()), 123])
+@pytest.mark.parametrize("missing", ["123", "", "0f0e8a64-5c2c-4f5e-9a51-0f1f5b4a1c11", 123])
 def test_what_is_not_there_does_not_exist(app: Soniq, missing: Any) -> None:
     with pytest.raises(TaskResultDoesNotExist):
         default_task_backend.get_result(missing)
