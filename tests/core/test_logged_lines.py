@@ -8,6 +8,7 @@ import pytest
 
 from soniq import JobContext, Snooze
 from soniq.failures import describe, summarize
+from soniq.jobs import ClaimRequest
 from soniq.testing.conformance.support import new_job
 
 SECRET = "hunter2"
@@ -134,7 +135,7 @@ async def test_a_rescue_is_told_with_the_facts_of_the_lost_attempt(app, caplog):
         pass
 
     job_id = await app.enqueue(work)
-    app.backend.claim(worker_id="01a00000-0000-7000-8000-000000000001", limit=1)
+    app.backend.claim(ClaimRequest(worker_id="01a00000-0000-7000-8000-000000000001", limit=1))
     await app.run_worker(run_once=True)
 
     [record] = [record for record in caplog.records if getattr(record, "outcome", "") == "rescue"]

@@ -178,7 +178,7 @@ def test_one_outcome_that_the_database_refuses_does_not_hold_up_the_others(alias
         Outcome(bad, succeed(bad, result_json='"\\u0000"', ttl=60)),
     ]
 
-    answers, _ = exchange(backend, outcomes, worker_id=mine, limit=5)
+    answers, _ = exchange(backend, outcomes, ClaimRequest(worker_id=mine, limit=5))
 
     assert answers == [True, True]
     assert backend.get_job(good.job_id).status == "done"

@@ -6,7 +6,9 @@ import pytest
 
 import soniq
 from soniq_django.models import DeadLetterJob, Job
+from soniq_django.signals import job_dead_lettered
 from soniq_django.testing import drain_jobs, simulate_crash, simulate_timeout, testing_mode
+from tests.shop.jobs import resize_picture
 from tests.shop.models import Note
 
 pytestmark = pytest.mark.django_db(databases="__all__")
@@ -82,6 +84,23 @@ def test_job_that_always_loses_its_worker_is_a_dead_letter(job, alias):
     assert (summary.crashed, summary.dead_lettered) == (2, 1)
     letter = DeadLetterJob.objects.using(alias).get(pk=job_id)
     assert (letter.dead_letter_reason, letter.attempts) == ("worker_lost", 3)
+
+
+def test_signals_tell_of_a_job_that_lost_its_worker_for_good():
+    told = []
+
+    def hear(job_name, reason, **about):
+        told.append((job_name, reason))
+
+    resize_picture.enqueue(path="a")
+    job_dead_lettered.connect(hear)
+    try:
+        with simulate_crash(attempts=None):
+            drain_jobs()
+    finally:
+        job_dead_lettered.disconnect(hear)
+
+    assert told == [("shop.resize_picture", "worker_lost")]
 
 
 def test_faults_hit_the_jobs_and_attempts_that_are_meant(job, alias):

@@ -15,6 +15,7 @@ from django.db import connections, transaction
 from django.utils import timezone
 
 from soniq import Soniq
+from soniq.jobs import ClaimRequest
 from soniq_django.tasks import JobCancelled, SoniqBackend, SoniqTask
 from tests.django.tasks.conftest import heard
 from tests.shop import tasks
@@ -208,7 +209,7 @@ def test_a_running_task_says_who_runs_it(app: Soniq) -> None:
     worker = str(uuid.uuid4())
     result = tasks.total.enqueue(1)
 
-    app.backend.claim(worker_id=worker, limit=1)
+    app.backend.claim(ClaimRequest(worker_id=worker, limit=1))
 
     result.refresh()
     assert (result.status, result.worker_ids, result.attempts) == (RUNNING, [worker], 1)
@@ -318,7 +319,7 @@ def test_storing_and_reading_take_one_statement_each(
         result.refresh()
 
 
-@pytest.mark.parametrize("missing", ["123", "", str(uuid.uuid4()), 123])
+@pytest.mark.parametrize("missing", ["123", "", "0f0e8a64-5c2c-4f5e-9a51-0f1f5b4a1c11", 123])
 def test_what_is_not_there_does_not_exist(app: Soniq, missing: Any) -> None:
     with pytest.raises(TaskResultDoesNotExist):
         default_task_backend.get_result(missing)

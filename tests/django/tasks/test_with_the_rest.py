@@ -13,7 +13,7 @@ from django.utils import timezone, translation
 
 from soniq import Soniq
 from soniq.ids import uuid7_text
-from soniq.jobs import DeadLetterReason, NewJob
+from soniq.jobs import ClaimRequest, DeadLetterReason, NewJob
 from soniq.transitions import bury
 from soniq_django.conf import current_app
 from tests.shop import tasks
@@ -31,7 +31,7 @@ def test_tasks_whose_code_is_gone_are_shown_in_the_admin(client: Any) -> None:
     backend = current_app().backend
     waiting, dead = stored("shop.deleted.waiting"), stored("shop.deleted.dead")
     backend.enqueue([dead])
-    [claim] = backend.claim(worker_id=uuid7_text(), limit=1, names=[dead.job_name])
+    [claim] = backend.claim(ClaimRequest(worker_id=uuid7_text(), limit=1, names=[dead.job_name]))
     backend.apply([bury(claim, reason=DeadLetterReason.JOB_NOT_FOUND, error="no code")])
     backend.enqueue([waiting])
     client.force_login(User.objects.create_superuser("root"))
