@@ -67,6 +67,7 @@ class ClaimRequest:
     queues: Collection[str] | None = None  # only these; None = all, empty = none
     names: Collection[str] | None = None  # only jobs of these names; None = all, empty = none
     skip_own: bool = False  # leave jobs whose last claim was this worker's
+    crashed: bool | None = None  # True = only jobs with a crash behind them, False = none of those
 
 
 class Claim(NamedTuple):

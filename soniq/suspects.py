@@ -22,10 +22,12 @@ ALONE = 15.0  # seconds
 class Suspects:
     """What a worker may claim of them, and which one it runs.
 
+    :param enabled: whether to hold any of them back
     :param clock: monotonic seconds
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, enabled: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
+        self._enabled = enabled
         self._clock = clock
         self._held: str | None = None  # the job that runs, or is about to
         self._since = 0.0
@@ -47,7 +49,7 @@ class Suspects:
         kept: list[Claim] = []
         too_many: list[Claim] = []
         for claim in claims:
-            if not claim.crashes:
+            if not claim.crashes or not self._enabled:
                 kept.append(claim)
             elif self._busy:
                 too_many.append(claim)
@@ -58,9 +60,9 @@ class Suspects:
             self._more = True
         return kept, too_many
 
-    def none_left(self) -> None:
-        """A claim that asked for a suspect found none."""
-        self._more = False
+    def found(self, count: int) -> None:
+        """So many claims came of a request that asked for a suspect."""
+        self._more = count > 0
 
     def ended(self, job_ids: Collection[str]) -> None:
         """The outcomes of these jobs have been recorded, or they were given back."""

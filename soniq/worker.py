@@ -45,6 +45,7 @@ from soniq.settings import Settings
 from soniq.slot_pool import SlotPool
 from soniq.stopping import Stopping
 from soniq.storage_line import AWAY, StorageLine
+from soniq.suspects import Suspects
 from soniq.unknown import UnknownJobs
 
 logger = logging.getLogger("soniq.worker")
@@ -115,6 +116,7 @@ class Worker:
             watch=observe,
             changed=self._look_now,
         )
+        self._suspects = Suspects(enabled=not run_once)  # a drain attempts each job once, whatever happens
         self._subscription: Subscription = Silence()
         self._outcomes: deque[Outcome] = deque()  # slot threads append to it, too
         self._holding: set[str] = set()  # claimed, and the outcome not recorded yet
@@ -221,7 +223,8 @@ class Worker:
             await self._take_stock()
         outcomes = self._taken_outcomes()
         self._storage.at_stake = len(outcomes)
-        visit = asyncio.ensure_future(self._storage.call(self._visit, outcomes, wanted))
+        suspects = self._suspects.wanted if wanted else None
+        visit = asyncio.ensure_future(self._storage.call(self._visit, outcomes, wanted, suspects))
         try:
             applied, claims = await self._seen_through(visit, outcomes)
         except AWAY:
@@ -235,7 +238,9 @@ class Worker:
         finally:
             self._storage.at_stake = 0
         self._claimed(claims)
-        if wanted:
+        if suspects:
+            self._suspects.found(len(claims))
+        elif wanted:
             # Fewer than wanted: the queue is empty for now. A finished job may have enqueued others.
             self._hungry = len(claims) == wanted
             self._claimed_since = True
@@ -258,14 +263,17 @@ class Worker:
             self._recorded(outcomes, applied)
             raise
 
-    def _visit(self, outcomes: list[Outcome], wanted: int) -> tuple[list[bool], list[Claim]]:
+    def _visit(
+        self, outcomes: list[Outcome], wanted: int, suspects: bool | None
+    ) -> tuple[list[bool], list[Claim]]:
         """Runs on the database thread."""
         request = ClaimRequest(
             worker_id=self.info.id,
-            limit=0 if self._stopping.requested else wanted,
+            limit=0 if self._stopping.requested else 1 if suspects and wanted else wanted,
             queues=self._queues,
             names=tuple(self._registry),
             skip_own=self._run_once,
+            crashed=suspects,
         )
         return exchange(self._backend, outcomes, request)
 
@@ -285,6 +293,8 @@ class Worker:
             self._pause = FIRST_PAUSE
             self.processed += len(claims)
             self._holding.update(claim.job_id for claim in claims)
+            claims, too_many = self._suspects.sift(claims)
+            self._give_back(too_many, unstarted=True)
             self._slots.feed(claims)
 
     def _taken_outcomes(self) -> list[Outcome]:
@@ -296,7 +306,9 @@ class Worker:
 
     def _recorded(self, outcomes: list[Outcome], applied: list[bool]) -> None:
         if outcomes:
-            self._holding.difference_update(outcome.claim.job_id for outcome in outcomes)
+            ended = {outcome.claim.job_id for outcome in outcomes}
+            self._holding -= ended
+            self._suspects.ended(ended)
             self._pace.finished(len(outcomes))
             self._hungry = True
             # The next visit to the storage goes first.

@@ -272,8 +272,10 @@ class MemoryBackend(StorageBackend):
 
     def claim(self, request: ClaimRequest) -> list[Claim]:
         def wanted(row: _Row) -> bool:
-            return _selected(row, request.queues, request.names) and not (
-                request.skip_own and row.worker_id == request.worker_id
+            return (
+                _selected(row, request.queues, request.names)
+                and not (request.skip_own and row.worker_id == request.worker_id)
+                and request.crashed in (None, row.crashes > 0)
             )
 
         with self._lock:

@@ -80,6 +80,8 @@ class OrmStatements(Tables):
         wanted = due(self.jobs, request.queues, request.names)
         if request.skip_own:
             wanted = wanted.filter(~Q(worker_id=worker_id) | Q(worker_id__isnull=True))
+        if request.crashed is not None:
+            wanted = wanted.filter(crashes__gt=0) if request.crashed else wanted.filter(crashes=0)
         if not self.may_be_any(wanted):
             return []
         with self.transaction():

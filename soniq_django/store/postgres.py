@@ -218,7 +218,7 @@ class PostgresStatements(OrmStatements):
         if asked.request.limit < 1 or asked.nothing:
             return []
         now = time.monotonic()
-        mark = self._marks.get(asked.request.worker_id)
+        mark = self._marks.get(asked.request.worker_id) if asked.follows_mark else None
         claims: list[Claim] = []
         if mark is not None and now - mark.front_at < mark.front_every:
             if now - mark.above_at >= ABOVE_EVERY:
@@ -237,7 +237,7 @@ class PostgresStatements(OrmStatements):
         return claims
 
     def _remember(self, asked: _Asked, mark: _Mark) -> None:
-        if asked.may_mark:
+        if asked.follows_mark:
             if len(self._marks) > MARKS:
                 self._marks.clear()
             self._marks[asked.request.worker_id] = mark
@@ -269,6 +269,11 @@ class _Asked:
     def may_mark(self) -> bool:
         """Whether one range of one index serves the claim."""
         return self.request.queues is None or len(self.request.queues) == 1
+
+    @property
+    def follows_mark(self) -> bool:
+        """Whether it goes on where the worker's last claim ended; the few that have crashed sort anywhere."""
+        return self.may_mark and not self.request.crashed
 
     def front(self, mark: _Mark | None, limit: int) -> tuple[Any, dict[str, Any]]:
         """The statement that claims from the front."""
@@ -302,6 +307,8 @@ class _Asked:
             filters += " AND job_name = ANY(%(names)s)"
         if self.request.skip_own:
             filters += " AND worker_id IS DISTINCT FROM %(worker)s"
+        if self.request.crashed is not None:
+            filters += " AND crashes > 0" if self.request.crashed else " AND crashes = 0"
         if levels is None:
             levels = sql.LEVELS if self.may_mark else sql.LEVELS_OF_QUEUES
         return statement.format(levels=levels.format(queue=queue), filters=filters)

@@ -125,7 +125,7 @@ class Steps(RuleBasedStateMachine):
     def check_claims(self, answers: dict[str, list[Claim]], asked: dict[str, Any]) -> None:
         """What was claimed is what had to be; it is then claimed in the model."""
         not_of = asked["worker_id"] if asked["skip_own"] else None
-        due = self.model.due(self.now, asked["queues"], asked["names"], not_of)
+        due = self.model.due(self.now, asked["queues"], asked["names"], not_of, asked["crashed"])
         expected = [job.id for job in due][: max(0, asked["limit"])]
         for store in self.stores:
             ids = [claim.job_id for claim in answers[store.name]]

@@ -26,6 +26,7 @@ claims = st.fixed_dictionaries(
         "queues": choices.some_of(choices.QUEUES),
         "names": choices.some_of(choices.NAMES),
         "skip_own": st.booleans(),
+        "crashed": st.sampled_from([None, None, True, False]),
     }
 )
 # Of which claim, those that hold first; what is said of it; how that is out of date.

@@ -131,12 +131,16 @@ class Model:
             and (names is None or job.name in names)
         ]
 
-    def due(self, now: Moment, queues: Any, names: Any, not_of: str | None = None) -> list[ModelJob]:
+    def due(
+        self, now: Moment, queues: Any, names: Any, not_of: str | None = None, crashed: bool | None = None
+    ) -> list[ModelJob]:
         """In the order of a claim."""
         found = [
             job
             for job in self.queued(queues, names)
-            if job.due.low <= now.low and (not_of is None or job.worker != not_of)
+            if job.due.low <= now.low
+            and (not_of is None or job.worker != not_of)
+            and crashed in (None, job.crashes > 0)
         ]
         return sorted(found, key=lambda job: (job.priority, job.due.low, job.id))
 

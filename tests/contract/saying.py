@@ -29,6 +29,7 @@ FRONT: dict[str, Any] = {
     "queues": None,
     "names": None,
     "skip_own": False,
+    "crashed": None,
 }
 # What a worker says of its claims when nothing else was drawn.
 ROUTINE: list[Any] = [

@@ -22,7 +22,7 @@ def clock():
 
 @pytest.fixture
 def suspects(clock):
-    return Suspects(clock)
+    return Suspects(clock=clock)
 
 
 def claim(job_id, crashes=0):
@@ -62,7 +62,9 @@ def test_once_no_suspect_is_left_any_job_may_be_claimed(suspects):
     suspects.sift([claim("a", 1), claim("b", 1)])
     suspects.ended({"a"})
 
-    suspects.none_left()
+    suspects.found(1)
+    assert suspects.wanted is True
+    suspects.found(0)
 
     assert suspects.wanted is None
 
@@ -84,3 +86,9 @@ def test_the_end_of_one_that_no_longer_counts_frees_nobody(suspects, clock):
     suspects.ended({"a"})
 
     assert suspects.wanted is False
+
+
+def test_a_drain_holds_none_of_them_back():
+    kept, back = Suspects(enabled=False).sift([claim("a", 1), claim("b", 1)])
+
+    assert (ids(kept), back) == (["a", "b"], [])

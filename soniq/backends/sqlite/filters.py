@@ -21,6 +21,7 @@ def claimable(
     names: Collection[str] | None,
     *,
     not_of_worker: str | None = None,
+    crashed: bool | None = None,
 ) -> tuple[str, Values]:
     """Queued jobs that a worker may have, due or not."""
     values: Values = {}
@@ -34,6 +35,8 @@ def claimable(
     if not_of_worker is not None:
         conditions.append("worker_id IS NOT :not_of_worker")
         values["not_of_worker"] = not_of_worker
+    if crashed is not None:
+        conditions.append("crashes > 0" if crashed else "crashes = 0")
     return " AND ".join(conditions), values
 
 

@@ -116,7 +116,10 @@ class SQLiteBackend(StorageBackend):
             return []  # to SQLite a negative limit is none at all
         worker_id = request.worker_id
         where, values = filters.claimable(
-            request.queues, request.names, not_of_worker=worker_id if request.skip_own else None
+            request.queues,
+            request.names,
+            not_of_worker=worker_id if request.skip_own else None,
+            crashed=request.crashed,
         )
         due = f"FROM soniq_jobs WHERE {where} AND scheduled_at <= :now"
         values["now"] = self._now()

@@ -23,7 +23,7 @@ from soniq.testing.conformance.support import (
     take,
     wait_until,
 )
-from soniq.transitions import cancel, fail, interrupt, succeed
+from soniq.transitions import cancel, fail, interrupt, rescue, succeed
 
 
 class ClaimConformance(Conformance):
@@ -198,6 +198,20 @@ class ClaimConformance(Conformance):
         claims = backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=10, skip_own=True))
 
         assert ids_of(claims) == [job_id]
+
+    def test_a_claim_tells_jobs_with_a_crash_behind_them_from_others(self, backend: StorageBackend) -> None:
+        """True takes those alone, False the others alone."""
+        lost, other = new_worker(backend), new_worker(backend)
+        crashed, fresh = backend.enqueue([new_job(), new_job(priority=200)])
+        [claim] = backend.claim(ClaimRequest(worker_id=lost, limit=1))
+        assert backend.apply([rescue(claim, max_crashes=3)]) == [True]
+
+        assert backend.claim(ClaimRequest(worker_id=other, limit=0, crashed=True)) == []
+        [without] = backend.claim(ClaimRequest(worker_id=other, limit=9, crashed=False))
+        [with_crash] = backend.claim(ClaimRequest(worker_id=other, limit=9, crashed=True))
+
+        assert (without.job_id, without.crashes) == (fresh, 0)
+        assert (with_crash.job_id, with_crash.crashes) == (crashed, 1)
 
     def test_without_skip_own_a_worker_gets_its_jobs_back(self, backend: StorageBackend) -> None:
         """By default a job may go to the worker that had it before."""
