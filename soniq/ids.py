@@ -16,13 +16,15 @@ from soniq.errors import ConfigurationError
 
 _RANDOM_BITS = 74
 _VERSION = 7
+STEP_BACK = 60_000  # milliseconds; a clock that steps back by more was wrong before, and is right now
 
 
 class UUID7Factory:
-    """Makes UUIDv7 values that never go backwards within one process.
+    """Makes UUIDv7 values that do not go backwards within one process.
 
     Within a millisecond, and when the clock steps back, the random part is counted up
-    (RFC 9562, section 6.2, method 2), so ids of one process sort in the order they were made.
+    (RFC 9562, section 6.2, method 2), so ids of one process sort in the order they were made. A clock that
+    was set back by more than a minute is followed: an id also says when it was made.
     """
 
     def __init__(
@@ -36,7 +38,7 @@ class UUID7Factory:
         self._last = 0
 
     def __call__(self) -> uuid.UUID:
-        """A new id, later than all before."""
+        """A new id, later than those before."""
         return uuid.UUID(int=self.number())
 
     def number(self) -> int:
@@ -45,7 +47,8 @@ class UUID7Factory:
         tail = int.from_bytes(self._random_bytes(10), "big") >> (80 - _RANDOM_BITS)
         with self._lock:
             value = (millis << _RANDOM_BITS) | tail
-            if value <= self._last or millis <= self._last >> _RANDOM_BITS:
+            last = self._last >> _RANDOM_BITS
+            if millis <= last <= millis + STEP_BACK:
                 value = self._last + 1 + (tail & 0xFFFFFFFF)
             self._last = value
         high = value >> _RANDOM_BITS
@@ -65,7 +68,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def uuid7() -> uuid.UUID:
-    """A new id, later than all that this process made before."""
+    """A new id, later than those that this process made before."""
     return _factory()
 
 

@@ -13,7 +13,7 @@ from django.db import connections, transaction
 from django.dispatch import Signal
 
 from soniq import Snooze, Soniq, default_app
-from soniq.jobs import WorkerInfo
+from soniq.jobs import ClaimRequest, WorkerInfo
 from soniq.testing import wait_until
 from soniq_django.backend import DjangoBackend
 from soniq_django.connections import DjangoEnvironment
@@ -293,7 +293,7 @@ async def test_a_job_whose_worker_was_lost_too_often_is_told_as_dead_letter_alon
     job_id = await app.enqueue(work)
     lost = WorkerInfo(id="01a00000-0000-7000-8000-000000000001", hostname="h", pid=1, concurrency=1)
     await app._run(app.backend.register, lost)
-    await app._run(app.backend.claim, worker_id=lost.id, limit=1)
+    await app._run(app.backend.claim, ClaimRequest(worker_id=lost.id, limit=1))
     await app._run(app.backend.deregister, lost.id)
     heard.clear()
 
