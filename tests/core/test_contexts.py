@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-import time
 from contextvars import ContextVar
 
 import pytest
@@ -458,18 +457,3 @@ async def test_an_export_masks_the_context(app):
 
 
 # -- the price
-
-
-def test_nothing_to_carry_costs_next_to_nothing():
-    """Under two microseconds on any machine that is worth the name; most jobs are enqueued so."""
-    capture = make_app().registry.contexts.capture
-    assert capture() is None
-    best = min(_seconds(capture) for _ in range(20))
-    assert best < 10e-6
-
-
-def _seconds(call):
-    started = time.perf_counter()
-    for _ in range(100):
-        call()
-    return (time.perf_counter() - started) / 100
