@@ -9,6 +9,7 @@ Nothing here imports models: ``@task`` makes its backend while apps are still be
 """
 
 from soniq_django.tasks.backend import SoniqBackend
+from soniq_django.tasks.decorator import task
 from soniq_django.tasks.dummy import DummyBackend
 from soniq_django.tasks.errors import AttemptLost, JobCancelled, UnsupportedArguments
 from soniq_django.tasks.immediate import ImmediateBackend
@@ -22,4 +23,5 @@ __all__ = [
     "SoniqBackend",
     "SoniqTask",
     "UnsupportedArguments",
+    "task",
 ]

@@ -1,5 +1,7 @@
 """The Tasks API of this Django, for tests and tasks: Django's own, or the backport."""
 
+import django
+
 try:
     from django.tasks import TaskResultStatus, default_task_backend, task, task_backends
     from django.tasks.base import Task, TaskContext, TaskResult
@@ -15,6 +17,9 @@ except ImportError:
     from django_tasks.signals import task_enqueued, task_finished, task_started
 
     LOGGER = "django_tasks"
+
+if (6, 0) <= django.VERSION < (6, 1):  # whose own decorator takes no options of ours
+    from soniq_django.tasks import task
 
 __all__ = [
     "LOGGER",

@@ -216,3 +216,25 @@ def test_a_late_return_of_a_task_that_was_given_up_is_not_told(work: Callable[..
                 thread.join(10)
 
     assert [status for _, _, status in said] == ["FAILED"]
+
+
+def test_our_decorator_takes_options_on_every_django() -> None:
+    from soniq_django.tasks import task
+
+    declared = task(max_retries=7, queue_name="emails")(plain)
+
+    assert (declared.max_retries, declared.queue_name, declared.priority) == (7, "emails", 0)
+    assert task(plain).func is plain
+
+
+def test_our_decorator_refuses_what_belongs_to_one_enqueue() -> None:
+    from soniq_django.tasks import task
+
+    with pytest.raises(TypeError, match="give it to using"):
+        task(run_after=None)
+    with pytest.raises(TypeError, match="max_retires"):
+        task(max_retires=7)(plain)
+
+
+def plain() -> None:
+    """Stands for a task's function."""
