@@ -38,7 +38,8 @@ if "SONIQ_BENCH_NOTIFY" in os.environ:
 
 PROCRASTINATE_AUTODISCOVER_MODULE_NAME = "procrastinate_jobs"
 
-TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
+if "django_tasks_db" in INSTALLED_APPS:
+    TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend"}}
 
 Q_CLUSTER = {
     "name": "bench",
