@@ -80,23 +80,9 @@ def read_settings() -> DjangoSettings:
         raise ImproperlyConfigured(
             f"SONIQ['JOBS_MODULE'] is {jobs_module!r}: give the name of a module, such as 'jobs'"
         )
-    notify = values.get("NOTIFY", True)
-    if not isinstance(notify, bool):
-        raise ImproperlyConfigured(f"SONIQ['NOTIFY'] is {notify!r}: give True or False")
-    metrics = values.get("METRICS")
-    if metrics is not None and (not isinstance(metrics, str) or not metrics):
-        raise ImproperlyConfigured(
-            f"SONIQ['METRICS'] is {metrics!r}: give 'prometheus', 'opentelemetry', or the path of a sink"
-        )
-    metrics_port = check_metrics_port(values.get("METRICS_PORT"), "SONIQ['METRICS_PORT']")
-    if metrics_port is not None and metrics != "prometheus":
-        raise ImproperlyConfigured(
-            f"SONIQ['METRICS_PORT'] is {metrics_port!r}, and SONIQ['METRICS'] is {metrics!r}: "
-            "only 'prometheus' is scraped"
-        )
-    dev_worker = values.get("DEV_WORKER", False)
-    if not isinstance(dev_worker, bool):
-        raise ImproperlyConfigured(f"SONIQ['DEV_WORKER'] is {dev_worker!r}: give True or False")
+    notify = _flag(values, "NOTIFY", default=True)
+    metrics, metrics_port = _metrics(values)
+    dev_worker = _flag(values, "DEV_WORKER", default=False)
     processes = values.get("PROCESSES", 1)
     if isinstance(processes, bool) or not isinstance(processes, int) or processes < 1:
         raise ImproperlyConfigured(f"SONIQ['PROCESSES'] is {processes!r}: give 1 or more")
@@ -117,6 +103,29 @@ def read_settings() -> DjangoSettings:
         metrics=metrics,
         metrics_port=metrics_port,
     )
+
+
+def _flag(values: Mapping[str, Any], key: str, *, default: bool) -> bool:
+    value = values.get(key, default)
+    if not isinstance(value, bool):
+        raise ImproperlyConfigured(f"SONIQ[{key!r}] is {value!r}: give True or False")
+    return value
+
+
+def _metrics(values: Mapping[str, Any]) -> tuple[str | None, str | int | None]:
+    """Who counts, and where that is told."""
+    metrics = values.get("METRICS")
+    if metrics is not None and (not isinstance(metrics, str) or not metrics):
+        raise ImproperlyConfigured(
+            f"SONIQ['METRICS'] is {metrics!r}: give 'prometheus', 'opentelemetry', or the path of a sink"
+        )
+    metrics_port = check_metrics_port(values.get("METRICS_PORT"), "SONIQ['METRICS_PORT']")
+    if metrics_port is not None and metrics != "prometheus":
+        raise ImproperlyConfigured(
+            f"SONIQ['METRICS_PORT'] is {metrics_port!r}, and SONIQ['METRICS'] is {metrics!r}: "
+            "only 'prometheus' is scraped"
+        )
+    return metrics, metrics_port
 
 
 def check_metrics_port(value: Any, name: str) -> str | int | None:

@@ -41,7 +41,7 @@ SQL_PARTS = {
     },
     "soniq_django/functions.py": {"shift", "offset"},  # the offset of a time zone, as a whole number
 }
-SQL_FORMATS = {"soniq_django/store/postgres.py": {"due", "levels", "filters", "queue"}}  # of the same module
+SQL_FORMATS = {"soniq_django/store/claiming.py": {"due", "levels", "filters", "queue"}}  # of the same module
 SQL = re.compile(r"\b(SELECT|INSERT INTO|UPDATE|DELETE FROM|WHERE|ORDER BY|STRFTIME|INTERVAL)\b")
 
 

@@ -24,8 +24,8 @@ from soniq.transitions import succeed
 from soniq_django.backend import DjangoBackend
 from soniq_django.connections import DjangoEnvironment
 from soniq_django.models import Job
-from soniq_django.store import postgres, sql
-from soniq_django.store.postgres import ABOVE_EVERY, FRONT_EVERY, _Asked, _Mark
+from soniq_django.store import claiming, sql
+from soniq_django.store.claiming import ABOVE_EVERY, FRONT_EVERY, Asked, Mark
 from tests.support.vendors import POSTGRES
 
 pytestmark = [
@@ -81,9 +81,9 @@ def test_a_claim_walks_the_claim_index_and_sorts_nothing_but_its_answer(
         with connections[alias].cursor() as cursor:
             cursor.execute("ANALYZE soniq_jobs")
     request = ClaimRequest(worker_id=str(uuid7()), limit=100, queues=queues, names=("work", "other"))
-    asked = _Asked(request)
+    asked = Asked(request)
     last = Job.objects.using(alias).filter(status="queued").order_by("id")[10]
-    mark = _Mark(100, last.scheduled_at, str(last.pk), time.monotonic(), time.monotonic())
+    mark = Mark(100, last.scheduled_at, str(last.pk), time.monotonic(), time.monotonic())
     statements = {
         "front": lambda: asked.front(mark, 100),
         "above": lambda: asked.above(mark),
@@ -123,7 +123,7 @@ def test_a_job_that_sorts_before_the_mark_in_its_priority_is_found_long_before_t
     alias: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An enqueue may take long to commit; then its time is earlier than that of jobs already claimed."""
-    monkeypatch.setattr(postgres, "FRONT_AT_LEAST_EVERY", 0.1)
+    monkeypatch.setattr(claiming, "FRONT_AT_LEAST_EVERY", 0.1)
     backend = DjangoBackend(alias, notify=False)
     mine = worker(backend)
     backend.enqueue(new_jobs(4000))
@@ -143,7 +143,7 @@ def test_looks_to_the_front_get_rare_until_one_finds_a_job_before_the_mark(alias
     backend = DjangoBackend(alias, notify=False)
     backend.enqueue(new_jobs(3))
     first, second, third = backend.claim(ClaimRequest(worker_id=worker(backend), limit=3))
-    mark = _Mark(100, second.scheduled_at, second.job_id, 0.0, 0.0)
+    mark = Mark(100, second.scheduled_at, second.job_id, 0.0, 0.0)
     waits = []
     for _ in range(6):
         mark = replace(mark, front_every=mark.patience_after([third]))
