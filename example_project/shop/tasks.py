@@ -3,6 +3,7 @@
 import asyncio
 import csv
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 from django.conf import settings
@@ -29,6 +30,8 @@ async def publish_price_list(skus: list[str], valid_from: date) -> dict[str, str
     return {"file": name, "prices": len(prices)}
 
 
-def _write(target: Path, prices: list[tuple[object, ...]]) -> None:
+def _write(target: Path, prices: list[tuple[str, str, Decimal]]) -> None:
     with whole_file(target) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows([("sku", "name", "price"), *prices])
+        lines = csv.writer(file)
+        lines.writerow(("sku", "name", "price"))
+        lines.writerows(prices)
