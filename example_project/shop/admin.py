@@ -47,7 +47,7 @@ class OrderAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class 
     def cancel_orders(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
         cancelled = [cancel_order(order) for order in queryset.filter(cancelled_at=None)]
         self.message_user(
-            request, f"{len(cancelled)} orders cancelled, and {sum(cancelled)} jobs that waited"
+            request, f"Orders cancelled: {len(cancelled)}; jobs withdrawn with them: {sum(cancelled)}"
         )
 
 
