@@ -34,12 +34,11 @@ class OrderAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class 
         "product",
         "quantity",
         "customer",
-        "imported",
+        "placed_by",
         "receipt_sent_at",
-        "supplier_told_at",
         "cancelled_at",
     )
-    list_filter = ("imported", "product")
+    list_filter = ("imported", "placed_by", "product")
     search_fields = ("number", "customer", "email")
     actions = ("cancel_orders",)
 
