@@ -65,12 +65,10 @@ SONIQ: dict[str, Any] = {
     "DEV_WORKER": True,  # `manage.py runserver` brings a worker along, as long as DEBUG is on
     "REDACT": ["customer", "email"],  # among the arguments of jobs they are masked in the admin and in logs
 }
-# With SHOP_METRICS=prometheus in the environment; it needs pip install -e ".[demo,prometheus]".
+# Metrics are off, unless the environment says SHOP_METRICS=prometheus; then
+# prometheus-client has to be there. The site answers at /metrics, its worker on the port.
 if os.environ.get("SHOP_METRICS") == "prometheus":
-    SONIQ |= {
-        "METRICS": "prometheus",
-        "METRICS_PORT": 9100,
-    }  # of workers; config/urls.py has that of the site
+    SONIQ |= {"METRICS": "prometheus", "METRICS_PORT": 9100}
 
 # Tasks of Django's own API are jobs, too.
 TASKS = {"default": {"BACKEND": "soniq_django.tasks.SoniqBackend", "QUEUES": ["default", "prices"]}}
