@@ -15,6 +15,8 @@ NEEDED = {
 
 def main() -> None:
     missing = [title for module, title in NEEDED.items() if find_spec(module) is None]
+    if find_spec("django") and not (find_spec("django.tasks") or find_spec("django_tasks")):
+        missing.append("django-tasks")  # until Django 6.0, the Tasks API is a package of its own
     if missing:
         sys.exit(
             f"The example needs {', '.join(missing)}. In the repository's root folder run: "

@@ -1,6 +1,7 @@
 """Settings of the example shop: a Django project as small as it can be, plus one app, soniq_django."""
 
 import os
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ INSTALLED_APPS = [
     "soniq_django",
     "shop",
 ]
+if django.VERSION < (6, 0):
+    INSTALLED_APPS += ["django_tasks"]  # the Tasks API, which Django has had since 6.0
 
 # Jobs live in the project's own database: SQLite unless DATABASE_URL names a PostgreSQL.
 SQLITE: dict[str, Any] = {
@@ -57,10 +60,21 @@ DATABASES = {"default": database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # How workers behave. All keys have defaults, so this may be left out.
-SONIQ = {
+SONIQ: dict[str, Any] = {
     "CONCURRENCY": 4,
     "DEV_WORKER": True,  # `manage.py runserver` brings a worker along, as long as DEBUG is on
+    "REDACT": ["customer", "email"],  # among the arguments of jobs they are masked in the admin and in logs
 }
+# Metrics are off, unless the environment says SHOP_METRICS=prometheus; then
+# prometheus-client has to be there. The site answers at /metrics, its worker on the port.
+if os.environ.get("SHOP_METRICS") == "prometheus":
+    SONIQ |= {"METRICS": "prometheus", "METRICS_PORT": 9100}
+
+# Tasks of Django's own API are jobs, too.
+TASKS = {"default": {"BACKEND": "soniq_django.tasks.SoniqBackend", "QUEUES": ["default", "prices"]}}
+
+POINTS_PER_EURO = Decimal("1.5")
+SLOW_JOB_SECONDS = 30.0
 
 # E-mails become files, so that the demo sends none.
 MAIL_DIR = VAR_DIR / "mail"
@@ -75,16 +89,27 @@ else:
     EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
     EMAIL_FILE_PATH = MAIL_DIR
 DEFAULT_FROM_EMAIL = "shop@example.com"
+EMAIL_SUBJECT_PREFIX = "[Shop] "
+# Who is told of dead letters. Django 6.0 and later take addresses alone.
+MANAGERS: list[Any] = ["managers@example.com"]
+if django.VERSION < (6, 0):
+    MANAGERS = [("Managers", "managers@example.com")]
 
 # Nobody listens here until you run `manage.py supplier`.
 SUPPLIER_WEBHOOK = os.environ.get("SUPPLIER_WEBHOOK") or "http://127.0.0.1:8917/orders"
 
+LOG_LEVEL = os.environ.get("SHOP_LOG_LEVEL") or "INFO"
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)-7s %(message)s", "datefmt": "%H:%M:%S"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "loggers": {"soniq": {"handlers": ["console"], "level": os.environ.get("SHOP_LOG_LEVEL") or "INFO"}},
+    "loggers": {
+        "soniq": {"handlers": ["console"], "level": LOG_LEVEL},
+        "shop": {"handlers": ["console"], "level": LOG_LEVEL},
+        "django.tasks": {"level": LOG_LEVEL},
+        "django_tasks": {"level": LOG_LEVEL},  # the same, before Django 6.0
+    },
 }
 
 MIDDLEWARE = [
@@ -93,6 +118,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "shop.actor.ActorMiddleware",  # after the one that says who the user is
     "django.contrib.messages.middleware.MessageMiddleware",
 ]
 TEMPLATES = [

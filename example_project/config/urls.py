@@ -12,3 +12,7 @@ urlpatterns = [
     path("soniq/", include("soniq_django.urls")),  # soniq/health/, for probes
     *static(settings.MEDIA_URL, document_root=settings.MEDIA_ROOT),
 ]
+if settings.SONIQ.get("METRICS") == "prometheus":
+    from soniq_django.metrics import prometheus
+
+    urlpatterns.append(path("metrics", prometheus.view))

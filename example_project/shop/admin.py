@@ -1,11 +1,30 @@
-from django.contrib import admin
+from typing import Any
 
-from shop.models import Order, Product
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from shop.jobs import resize_picture
+from shop.models import LoyaltyAccount, Order, Product
+from shop.orders import cancel_order
+from shop.tasks import publish_price_list
 
 
 @admin.register(Product)
 class ProductAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class takes none, its stubs' does
     list_display = ("name", "sku", "price", "from_supplier", "thumbnail")
+    actions = ("publish_prices",)
+
+    def save_model(self, request: HttpRequest, obj: Product, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        resize_picture.enqueue(product_id=obj.pk)  # the admin saves within a transaction, which this joins
+
+    @admin.action(description="Publish the prices of selected products")
+    def publish_prices(self, request: HttpRequest, queryset: QuerySet[Product]) -> None:
+        skus = sorted(queryset.values_list("sku", flat=True))
+        result = publish_price_list.enqueue(skus, valid_from=timezone.localdate())
+        self.message_user(request, f"A worker writes the price list: task {result.id}")
 
 
 @admin.register(Order)
@@ -15,9 +34,22 @@ class OrderAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class 
         "product",
         "quantity",
         "customer",
-        "imported",
+        "placed_by",
         "receipt_sent_at",
-        "supplier_told_at",
+        "cancelled_at",
     )
-    list_filter = ("imported", "product")
+    list_filter = ("imported", "placed_by", "product")
     search_fields = ("number", "customer", "email")
+    actions = ("cancel_orders",)
+
+    @admin.action(description="Cancel selected orders")
+    def cancel_orders(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
+        cancelled = [cancel_order(order) for order in queryset.filter(cancelled_at=None)]
+        self.message_user(
+            request, f"Orders cancelled: {len(cancelled)}; jobs withdrawn with them: {sum(cancelled)}"
+        )
+
+
+@admin.register(LoyaltyAccount)
+class LoyaltyAccountAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class takes none, its stubs' does
+    list_display = ("email", "points")

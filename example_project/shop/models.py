@@ -25,9 +25,11 @@ class Order(models.Model):
     customer = models.CharField(max_length=100)
     email = models.EmailField()
     imported = models.BooleanField(default=False, help_text="came with a CSV file")
+    placed_by = models.CharField(max_length=150, blank=True, help_text="the user who was logged in, if any")
     created_at = models.DateTimeField(auto_now_add=True)
     receipt_sent_at = models.DateTimeField(null=True, blank=True)
     supplier_told_at = models.DateTimeField(null=True, blank=True)
+    cancelled_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ("-created_at", "-pk")
@@ -38,3 +40,14 @@ class Order(models.Model):
     @property
     def total(self) -> Decimal:
         return self.quantity * self.product.price
+
+
+class LoyaltyAccount(models.Model):
+    email = models.EmailField(unique=True)
+    points = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering = ("email",)
+
+    def __str__(self) -> str:
+        return self.email

@@ -5,9 +5,13 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
 
-from shop.jobs import ask_for_review, notify_supplier, send_receipt
+from shop.actor import current_actor
+from shop.jobs import ask_for_review, book_points, notify_supplier, send_receipt
 from shop.models import Order, Product
+from soniq_django.models import Job
 
 
 def place_order(
@@ -32,9 +36,19 @@ def place_order(
             customer=customer,
             email=email,
             imported=imported,
+            placed_by=current_actor() or "",
         )
         send_receipt.enqueue(order_id=order.pk)
+        book_points.enqueue(order, per_euro=settings.POINTS_PER_EURO)
         ask_for_review.using(scheduled_at=timedelta(days=7)).enqueue(order_id=order.pk)
         if product.from_supplier:
             notify_supplier.enqueue(order_id=order.pk, url=settings.SUPPLIER_WEBHOOK)
     return order
+
+
+def cancel_order(order: Order) -> int:
+    """Cancel an order, and those of its jobs that no worker has begun: how many."""
+    with transaction.atomic():
+        Order.objects.filter(pk=order.pk).update(cancelled_at=timezone.now())
+        its_own = Q(args__order_id=order.pk) | Q(args__order__pk=order.pk)
+        return len(Job.objects.queued().filter(its_own).cancel())

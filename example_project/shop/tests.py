@@ -1,7 +1,13 @@
-"""What the shop's jobs do, tested with soniq_django.testing: python example_project/manage.py test shop"""
+"""What the shop's jobs do, each pattern of soniq_django.testing once.
+
+Run them by: python example_project/manage.py test shop
+
+Jobs run inside the test, on its connection and in its transaction, so an ordinary TestCase will do.
+test_with_pytest.py has the same with pytest's fixtures.
+"""
 
 import tempfile
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,10 +15,20 @@ from django.core import mail
 from django.db import transaction
 from django.test import SimpleTestCase, TestCase, override_settings
 
-from shop.jobs import ask_for_review, import_order, notify_supplier, resize_picture, send_receipt
-from shop.models import Order, Product
-from shop.orders import place_order
-from soniq_django.models import DeadLetterJob
+from shop.actor import acting_as
+from shop.jobs import (
+    OrderRow,
+    ask_for_review,
+    book_points,
+    import_order,
+    notify_supplier,
+    resize_picture,
+    send_receipt,
+)
+from shop.models import LoyaltyAccount, Order, Product
+from shop.orders import cancel_order, place_order
+from shop.tasks import publish_price_list
+from soniq_django.models import DeadLetterJob, Job
 from soniq_django.testing import JobTestMixin, simulate_crash, simulate_timeout, testing_mode
 
 
@@ -22,20 +38,22 @@ class ShopTestCase(JobTestMixin, TestCase):
 
     @classmethod
     def setUpTestData(cls) -> None:
-        picture = next((Path(__file__).parent / "data" / "pictures").iterdir()).name
-        cls.mug = Product.objects.create(sku="mug", name="Mug", price=Decimal(9), picture=picture)
+        cls.mug = Product.objects.create(sku="mug", name="Mug", price=Decimal(9), picture="mug.jpg")
         cls.lamp = Product.objects.create(sku="lamp", name="Lamp", price=Decimal(50), from_supplier=True)
 
     def order(self, product: Product) -> Order:
         return place_order(product, customer="Ada", email="ada@example.com")
 
 
-class OrderTests(ShopTestCase):
+class EnqueueTests(ShopTestCase):
+    """What is enqueued: nothing runs here."""
+
     def test_order_enqueues_what_has_to_follow(self) -> None:
         with self.captureJobs() as jobs:
             order = self.order(self.mug)
 
         jobs.assert_enqueued(send_receipt, order_id=order.pk, queue="emails", count=1)
+        jobs.assert_enqueued(book_points, order=order, per_euro=Decimal("1.5"))
         jobs.assert_enqueued(ask_for_review, order_id=order.pk, at=timedelta(days=7))
         jobs.assert_enqueued(notify_supplier, count=0)
 
@@ -45,18 +63,88 @@ class OrderTests(ShopTestCase):
             transaction.set_rollback(True)
 
         jobs.assert_none()
-        self.assertEqual(len(jobs.rolled_back), 3)
+        self.assertEqual(len(jobs.rolled_back), 4)
+
+    def test_picture_waits_once_however_often_it_is_asked_for(self) -> None:
+        with self.captureJobs() as jobs:
+            first, second = (resize_picture.enqueue(product_id=self.mug.pk) for _ in range(2))
+
+        self.assertEqual(first, second)
+        self.assertEqual((len(jobs), len(jobs.excluded)), (1, 1))
+
+    def test_cancelled_order_takes_its_jobs_along(self) -> None:
+        order = self.order(self.lamp)
+
+        self.assertEqual(cancel_order(order), 4)
+
+        self.assertFalse(self.drainJobs(until=timedelta(days=8)))
+        self.assertEqual(Job.objects.cancelled().count(), 4)
+
+
+class RunTests(ShopTestCase):
+    """Jobs are run by a drain, as a worker runs them."""
+
+    def test_job_is_still_its_function(self) -> None:
+        order = self.order(self.mug)
+
+        self.assertEqual(send_receipt(order_id=order.pk), f"{order.number}: sent")
 
     def test_customer_gets_a_receipt_at_once_and_a_question_after_a_week(self) -> None:
         self.order(self.mug)
 
         summary = self.drainJobs()
-        self.assertEqual((summary.succeeded, summary.waiting), (1, 1))
+        self.assertEqual((summary.succeeded, summary.waiting), (2, 1))
         self.assertEqual(len(mail.outbox), 1)
 
         self.assertFalse(self.drainJobs(until=timedelta(days=6)))
         self.assertEqual(self.drainJobs(until=timedelta(days=8)).succeeded, 1)
         self.assertEqual(mail.outbox[1].subject, "How do you like your Mug?")
+
+    def test_question_is_put_off_while_there_is_no_receipt(self) -> None:
+        ask_for_review.enqueue(order_id=self.order(self.mug).pk)
+
+        [attempt] = self.drainJobs(jobs=[ask_for_review]).attempts
+
+        self.assertEqual((attempt.ending, len(mail.outbox)), ("snoozed", 0))
+
+    def test_deleted_order_earns_nothing(self) -> None:
+        self.order(self.mug).delete()
+
+        self.drainJobs(jobs=[book_points])
+
+        self.assertIn("which is gone", Job.objects.done().get().last_error or "")
+        self.assertFalse(LoyaltyAccount.objects.exists())
+
+    def test_imported_order_says_who_imported_it(self) -> None:
+        with acting_as("grace"):
+            import_order.enqueue(OrderRow("M-1", "mug", "2", "Ada", "ada@example.com"))
+
+        self.drainJobs(raising=True)
+
+        self.assertEqual(Order.objects.get().placed_by, "grace")
+        self.assertEqual(Job.objects.delayed().get().context, {"actor": "grace"})
+
+    @override_settings(SLOW_JOB_SECONDS=0)
+    def test_slow_job_is_told(self) -> None:
+        self.order(self.mug)
+
+        with self.assertLogs("shop", "WARNING") as logged:
+            self.drainJobs(queues=["emails"])
+
+        self.assertIn("shop.jobs.send_receipt", logged.output[0])
+
+    async def test_price_list_is_written_and_its_result_can_be_asked_for(self) -> None:
+        with tempfile.TemporaryDirectory() as folder, override_settings(MEDIA_ROOT=folder):
+            result = await publish_price_list.aenqueue(["mug", "lamp"], valid_from=date(2030, 1, 1))
+            await self.adrainJobs(raising=True)
+            self.assertIn("mug,Mug,9.00", (Path(folder) / "prices" / "2030-01-01.csv").read_text())
+
+        await result.arefresh()
+        self.assertEqual(result.return_value, {"file": "prices/2030-01-01.csv", "prices": 2})
+
+
+class FaultTests(ShopTestCase):
+    """What becomes of jobs whose worker dies, whose time is over, or whose arguments are wrong."""
 
     def test_receipt_goes_out_once_though_its_worker_is_lost(self) -> None:
         self.order(self.mug)
@@ -64,12 +152,18 @@ class OrderTests(ShopTestCase):
         with simulate_crash(send_receipt, ran=True):
             summary = self.drainJobs()
 
-        self.assertEqual((summary.crashed, summary.succeeded), (1, 1))
+        self.assertEqual((summary.crashed, summary.succeeded), (1, 2))
         self.assertEqual(len(mail.outbox), 1)
 
+    def test_points_are_booked_once_though_their_worker_is_lost(self) -> None:
+        self.order(self.mug)
 
-class SupplierTests(ShopTestCase):
-    def test_silent_supplier_ends_in_a_dead_letter(self) -> None:
+        with simulate_crash(book_points, ran=True):
+            self.drainJobs()
+
+        self.assertEqual(LoyaltyAccount.objects.get().points, 13)
+
+    def test_silent_supplier_ends_in_a_dead_letter_and_the_managers_hear_of_it(self) -> None:
         order = self.order(self.lamp)
 
         with simulate_timeout(notify_supplier, attempts=None):
@@ -78,45 +172,29 @@ class SupplierTests(ShopTestCase):
         self.assertEqual((summary.failed, summary.dead_lettered), (3, 1))
         letter = DeadLetterJob.objects.get()
         self.assertEqual((letter.dead_letter_reason, letter.args["order_id"]), ("timeout", order.pk))
-        order.refresh_from_db()
-        self.assertIsNone(order.supplier_told_at)
+        self.assertEqual(mail.outbox[0].subject, "[Shop] shop.jobs.notify_supplier gave up")
 
-
-class ImportTests(ShopTestCase):
-    def row(self, **changes: str) -> dict[str, str]:
-        row = {"number": "M-1", "sku": "mug", "quantity": "2", "customer": "Ada", "email": "ada@example.com"}
-        return row | changes
-
-    def test_rows_become_orders_and_their_receipts_are_sent(self) -> None:
-        import_order.enqueue_many([self.row(), self.row(number="M-2"), self.row()])
-
-        self.assertEqual(self.drainJobs(raising=True).succeeded, 5)
-        self.assertEqual(Order.objects.count(), len(mail.outbox))
-
-    def test_broken_row_is_not_tried_again(self) -> None:
-        import_order.enqueue(**self.row(quantity="many"))
-
+    def test_broken_row_is_not_tried_again_until_it_is_replayed_in_order(self) -> None:
+        import_order.enqueue(OrderRow("M-1", "mug", "two", "Ada", "ada@example.com"))
         [attempt] = self.drainJobs().attempts
-
         self.assertEqual((attempt.ending, attempt.reason), ("dead_lettered", "permanent_failure"))
         self.assertIsInstance(attempt.error, ValueError)
 
+        DeadLetterJob.objects.get().replay(
+            args={"row": OrderRow("M-1", "mug", "2", "Ada", "ada@example.com")}
+        )
+        self.drainJobs(raising=True)
+
+        self.assertEqual(Order.objects.get().quantity, 2)
+
+
+class ModeTests(ShopTestCase):
     @testing_mode("inline")
-    def test_inline_the_error_is_the_callers(self) -> None:
-        import_order.enqueue(**self.row())
+    def test_inline_jobs_run_as_they_are_enqueued_and_raise_there(self) -> None:
+        self.order(self.mug)
         self.assertEqual(len(mail.outbox), 1)
         with self.assertRaises(Product.DoesNotExist):
-            import_order.enqueue(**self.row(number="M-2", sku="unknown"))
-
-
-class PictureTests(ShopTestCase):
-    async def test_picture_has_its_size(self) -> None:
-        with tempfile.TemporaryDirectory() as folder, override_settings(MEDIA_ROOT=folder):
-            job_id = await resize_picture.aenqueue(product_id=self.mug.pk)
-            summary = await self.adrainJobs(raising=True)
-            self.assertTrue((Path(folder) / "thumbnails" / "mug.jpg").exists())
-
-        self.assertEqual([attempt.job_id for attempt in summary.attempts], [job_id])
+            import_order.enqueue(OrderRow("M-2", "unknown", "1", "Ada", "ada@example.com"))
 
 
 class WithoutDatabaseTests(JobTestMixin, SimpleTestCase):

@@ -48,7 +48,7 @@ class Shop:
         """What `manage.py` answers, from a folder that is not the project's."""
         return self._run([str(MANAGE), *arguments], check=check, **environment)
 
-    def ask(self, code, **values):
+    def ask(self, code, environment=None, **values):
         """Run code inside the example; return what it leaves in `answer`."""
         lines = [
             "import json, sys, django",
@@ -57,7 +57,8 @@ class Shop:
             code,
             "print(json.dumps(answer))",
         ]
-        return json.loads(self._run(["-c", "\n".join(lines), json.dumps(values)]).stdout.splitlines()[-1])
+        said = self._run(["-c", "\n".join(lines), json.dumps(values)], **environment or {}).stdout
+        return json.loads(said.splitlines()[-1])
 
     def _run(self, arguments, *, check=True, **environment):
         result = subprocess.run(

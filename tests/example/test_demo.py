@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 
 import pytest
 from PIL import Image
@@ -13,18 +14,29 @@ pytestmark = pytest.mark.slow
 LOOK = """
 from django.contrib.auth import authenticate
 from django.db.models import Count
-from shop.models import Order, Product
+from shop.models import LoyaltyAccount, Order, Product
+from shop.tasks import publish_price_list
 from soniq_django.models import DeadLetterJob, Job
 
 answer = {
     "jobs": dict(Job.objects.values_list("status").annotate(Count("pk"))),
     "waiting": sorted(set(Job.objects.filter(status="queued").values_list("job_name", flat=True))),
     "dead": sorted(
-        DeadLetterJob.objects.values_list("job_name", "dead_letter_reason", "attempts", "args__number")
+        DeadLetterJob.objects.values_list(
+            "job_name", "dead_letter_reason", "attempts", "args__row__value__number"
+        )
     ),
     "orders": Order.objects.count(),
     "imported": Order.objects.filter(imported=True).count(),
-    "without_receipt": Order.objects.filter(receipt_sent_at=None).count(),
+    "caused_by": sorted(set(Order.objects.values_list("placed_by", flat=True))),
+    "without_receipt": list(Order.objects.filter(receipt_sent_at=None).values_list("customer", flat=True)),
+    "cancelled": list(Order.objects.exclude(cancelled_at=None).values_list("customer", flat=True)),
+    "points": dict(LoyaltyAccount.objects.values_list("email", "points")),
+    "worth": [(order.email, str(order.total)) for order in Order.objects.filter(cancelled_at=None)],
+    "results": [
+        publish_price_list.get_result(str(pk)).return_value
+        for pk in Job.objects.filter(job_name="shop.tasks.publish_price_list").values_list("pk", flat=True)
+    ],
     "thumbnails": sorted(Product.objects.values_list("thumbnail", flat=True)),
     "admin": authenticate(username="admin", password="admin") is not None,
 }
@@ -54,14 +66,45 @@ def runs(shop):
 def test_orders_are_imported_except_for_the_broken_row(runs):
     first, _ = runs
     assert (first.found["orders"], first.found["imported"]) == (25, 19)
-    assert first.said("orders") == "25 (25 new), 19 of them imported"
+    assert first.said("orders") == "25 (25 new), 19 of them imported, 1 cancelled"
 
 
 def test_every_order_has_its_receipt_on_disk(runs):
     first, _ = runs
-    assert first.found["without_receipt"] == 0
-    assert first.mails.count("Subject: Your order") == 25
-    assert first.said("e-mails").startswith("25 in ")
+    assert first.found["without_receipt"] == first.found["cancelled"] == ["Femi"]
+    assert first.mails.count("Subject: Your order") == 24
+    assert first.said("e-mails").startswith("28 in ")
+
+
+def test_managers_are_told_of_each_dead_letter(runs):
+    first, _ = runs
+    assert first.mails.count("To: managers@example.com") == len(first.found["dead"]) == 4
+    assert first.mails.count("Subject: [Shop] shop.jobs.notify_supplier gave up") == 3
+    assert first.said("e-mails").endswith("(28 new), 4 of them to the managers about dead letters")
+
+
+def test_points_are_those_of_the_orders(runs):
+    for run in runs:
+        worth = {}
+        for email, total in run.found["worth"]:
+            worth[email] = worth.get(email, 0) + int(Decimal(total) * Decimal("1.5"))
+        assert run.found["points"] == worth
+        assert run.said("loyalty") == f"{sum(worth.values())} points in 24 accounts"
+
+
+def test_price_list_is_where_the_result_of_its_task_says(shop, runs):
+    first, _ = runs
+    [result] = first.found["results"]
+    assert result["prices"] == 6
+    lines = (shop.var / "media" / result["file"]).read_text().splitlines()
+    assert len(lines) == 7
+    assert "plant,Aloe in a pot,14.00" in lines
+    assert first.said("price list").startswith("SUCCESSFUL: 6 prices in ")
+
+
+def test_orders_keep_who_caused_them_also_those_of_the_import(runs):
+    first, _ = runs
+    assert first.found["caused_by"] == ["demo"]
 
 
 def test_pictures_have_their_new_size(shop, runs):
@@ -84,15 +127,18 @@ def test_what_cannot_succeed_ends_in_dead_letters(runs):
         gave_up,
     ]
     assert first.said("dead letters") == "4"
-    assert first.output.count("max_retries_exceeded after 3 attempts: urllib.error.URLError:") == 3
-    assert "permanent_failure after 1 attempt: ValueError: " in first.output
+    assert (
+        "3 x shop.jobs.notify_supplier, max_retries_exceeded after 3 attempts: urllib.error.URL"
+        in first.output
+    )
+    assert "1 x shop.jobs.import_order, permanent_failure after 1 attempt: ValueError: " in first.output
 
 
 def test_nothing_that_is_due_is_left(runs):
     first, _ = runs
-    assert first.found["jobs"] == {"done": 50, "queued": 25}
+    assert first.found["jobs"] == {"done": 74, "queued": 24, "cancelled": 3}
     assert first.found["waiting"] == ["shop.jobs.ask_for_review"]
-    assert first.said("jobs").startswith("50 done, 0 processing, 0 cancelled, 25 queued for later")
+    assert first.said("jobs").startswith("74 done, 0 processing, 3 cancelled, 24 queued for later")
 
 
 def test_admin_user_can_log_in_where_the_demo_says(runs):
@@ -107,8 +153,9 @@ def test_admin_user_can_log_in_where_the_demo_says(runs):
 def test_second_run_imports_nothing_twice_and_counts_truthfully(runs):
     _, second = runs
     assert (second.found["orders"], second.found["imported"]) == (31, 19)
-    assert second.said("orders") == "31 (6 new), 19 of them imported"
-    assert second.mails.count("Subject: Your order") == 31
-    assert second.said("e-mails").endswith("(6 new)")
-    assert second.found["jobs"] == {"done": 81, "queued": 31}
+    assert second.said("orders") == "31 (6 new), 19 of them imported, 2 cancelled"
+    assert second.mails.count("Subject: Your order") == 29
+    assert second.said("e-mails").startswith("35 in ")
+    assert "(7 new), 6 of them to the managers" in second.said("e-mails")
+    assert second.found["jobs"] == {"done": 110, "queued": 29, "cancelled": 6}
     assert second.said("dead letters") == str(len(second.found["dead"])) == "6"

@@ -1,6 +1,7 @@
 """What the example shows about jobs, and how it fails."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -16,6 +17,17 @@ from shop.orders import place_order
 
 product, _ = Product.objects.get_or_create(sku=sku, name=sku, price=1, from_supplier=sku == "lamp")
 """
+ADMIN = (
+    PRODUCT
+    + """
+from django.contrib.auth import get_user_model
+from django.test import Client
+
+boss, _ = get_user_model().objects.get_or_create(username="boss", is_staff=True, is_superuser=True)
+client = Client(SERVER_NAME="localhost")
+client.force_login(boss)
+"""
+)
 COUNT = """
 from shop.models import Order
 from soniq_django.models import Job
@@ -39,7 +51,7 @@ from soniq_django.models import Job
 
 with transaction.atomic():
     place_order(product, customer="Ada", email="rolled-back@example.com")
-    answer = Job.objects.filter(args__order_id=Order.objects.latest("pk").pk).count()
+    answer = Job.objects.filter(queue="emails", args__order_id=Order.objects.latest("pk").pk).count()
     transaction.set_rollback(True)
 """,
         sku="mug",
@@ -150,6 +162,93 @@ answer = [probe.status_code, "no_worker" in probe.json()["problems"]]
 """
     )
     assert answer == [503, True]
+
+
+def test_admin_publishes_prices_and_cancels_orders(shop):
+    answer = shop.ask(
+        ADMIN
+        + """
+from shop.models import Order
+from soniq_django.models import Job
+
+order = place_order(product, customer="Ada", email="ada@example.com")
+prices = client.post(
+    "/admin/shop/product/", {"action": "publish_prices", "_selected_action": [product.pk]}, follow=True
+)
+cancelled = client.post(
+    "/admin/shop/order/", {"action": "cancel_orders", "_selected_action": [order.pk]}, follow=True
+)
+task = Job.objects.get(job_name="shop.tasks.publish_price_list")
+answer = {
+    "told": f"task {task.pk}" in prices.text,
+    "queue": task.queue,
+    "actor": task.context["actor"],
+    "cancelled": "Orders cancelled: 1; jobs withdrawn with them: 3" in cancelled.text,
+    "order": Order.objects.get(pk=order.pk).cancelled_at is not None,
+}
+""",
+        sku="mug",
+    )
+    assert answer == {"told": True, "queue": "prices", "actor": "boss", "cancelled": True, "order": True}
+
+
+def test_product_saved_in_the_admin_gets_its_picture(shop):
+    answer = shop.ask(
+        ADMIN
+        + """
+from soniq_django.models import Job
+
+fields = {"sku": sku, "name": sku, "price": "1.00", "picture": "mug.jpg"}
+saved = client.post(f"/admin/shop/product/{product.pk}/change/", fields)
+waiting = Job.objects.queued().filter(job_name="shop.jobs.resize_picture", args__product_id=product.pk)
+answer = [saved.status_code, waiting.count(), waiting.get().context]
+""",
+        sku="mug",
+    )
+    assert answer == [302, 1, {"actor": "boss"}]
+
+
+def test_admin_masks_who_the_customer_is(shop):
+    answer = shop.ask(
+        ADMIN
+        + """
+from shop.jobs import OrderRow, import_order
+
+row = OrderRow("M-1", "mug", "1", "Ada Palmer", "ada.palmer@example.com")
+page = client.get(f"/admin/soniq_django/job/{import_order.enqueue(row)}/change/").text
+answer = ["M-1" in page, "Palmer" in page, "palmer" in page]
+""",
+        sku="mug",
+    )
+    assert answer == [True, False, False]
+
+
+def test_failed_attempt_is_logged_with_who_caused_it(shop):
+    shop.ask(
+        PRODUCT
+        + """
+from shop.actor import acting_as
+from shop.jobs import OrderRow, import_order
+
+with acting_as("grace"):
+    answer = import_order.enqueue(OrderRow("M-2", "mug", "two", "Ada", "ada@example.com"))
+""",
+        sku="mug",
+    )
+    said = shop.manage("soniq_worker", "--run-once", "--queues", "imports").stderr
+    assert re.search(r"ValueError in attempt 1 of shop\.jobs\.import_order [\w-]+, which grace caused", said)
+
+
+def test_metrics_are_there_when_they_are_asked_for(shop):
+    code = """
+from django.conf import settings
+from django.test import Client
+
+page = Client(SERVER_NAME="localhost").get("/metrics")
+answer = [page.status_code, "soniq_database_up 1" in page.text, settings.SONIQ.get("METRICS_PORT")]
+"""
+    assert shop.ask(code, {"SHOP_METRICS": "prometheus"}) == [200, True, 9100]
+    assert shop.ask(code) == [404, False, None]
 
 
 def test_migrations_are_complete(shop):

@@ -8,14 +8,14 @@ import sys
 from tests.example.conftest import MANAGE
 from tests.support.docs import ROOT
 
-FILE = MANAGE.parent / "shop" / "tests.py"
-COUNT = FILE.read_text().count("def test_")
+FILES = [MANAGE.parent / "shop" / name for name in ("tests.py", "test_with_pytest.py")]
+OF_DJANGO, OF_PYTEST = (file.read_text().count("def test_") for file in FILES)
 
 
 def test_djangos_runner_runs_them_in_parallel(shop):
     ran = shop.manage("test", "shop", "--parallel", "2", "--noinput")
 
-    assert re.search(rf"^Ran {COUNT} tests in ", ran.stderr, re.MULTILINE), ran.stderr
+    assert re.search(rf"^Ran {OF_DJANGO} tests in ", ran.stderr, re.MULTILINE), ran.stderr
     assert "\nOK\n" in ran.stderr
     assert "Cloning test database" in ran.stderr
 
@@ -29,7 +29,7 @@ def test_pytest_runs_them_in_parallel(shop):
     options = ["-q", "-W", "error", "-n", "2", "-c", os.devnull, "--rootdir", str(MANAGE.parent)]
     options += ["-p", "no:cacheprovider", "-p", "no:asyncio", "--create-db"]
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, str(FILE)],
+        [sys.executable, "-m", "pytest", *options, *map(str, FILES)],
         cwd=ROOT,
         env=environment,
         capture_output=True,
@@ -39,4 +39,4 @@ def test_pytest_runs_them_in_parallel(shop):
     )
 
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert f"{COUNT} passed" in ran.stdout
+    assert f"{OF_DJANGO + OF_PYTEST} passed" in ran.stdout

@@ -121,7 +121,8 @@ def _comment_before(lines, position):
 
 def documents() -> list[Path]:
     """The Markdown files whose examples must run."""
-    tops = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
+    names = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "example_project/README.md")
+    tops = [ROOT / name for name in names]
     return [path for path in tops if path.exists()] + sorted((ROOT / "docs").rglob("*.md"))
 
 
