@@ -39,7 +39,9 @@ class SoniqBackend(SoniqTaskBackend):
     supports_defer = True
     supports_get_result = True
 
-    def enqueue(self, task: Task[P, R], args: Any, kwargs: Mapping[str, Any]) -> TaskResult[P, R]:
+    def enqueue(
+        self, task: Task[P, R], args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> TaskResult[P, R]:
         """Store a call of the task, in the transaction that the caller has open; return its result to be.
 
         With ``unique`` or ``dedup_key``, while another job excludes it, nothing is stored, and the result is
@@ -51,7 +53,7 @@ class SoniqBackend(SoniqTaskBackend):
         self.validate_task(task)
         app = get_default_app()
         job = self.job_for(task)
-        bound, stored = self.call(job, args, kwargs)
+        bound, stored = self.call(job, args, kwargs or {})
         wanted = uuid7_text()
         options = EnqueueOptions(
             job_id=wanted,

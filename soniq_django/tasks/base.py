@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
+from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.conf import settings
 from django.core import checks
@@ -17,11 +18,14 @@ from soniq.jobs import JSON
 from soniq.settings import check_queue
 from soniq.task import MAX_NAME
 from soniq_django.tasks.arguments import has_naive_time, plainer
-from soniq_django.tasks.compat import AnyTask, BaseTaskBackend, InvalidTask
+from soniq_django.tasks.compat import AnyTask, BaseTaskBackend, InvalidTask, Task, TaskResult
 from soniq_django.tasks.errors import UnsupportedArguments
 from soniq_django.tasks.job import TaskJob, job_of
 from soniq_django.tasks.options import check_options
 from soniq_django.tasks.task import SoniqTask
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class SoniqTaskBackend(BaseTaskBackend):
@@ -44,6 +48,12 @@ class SoniqTaskBackend(BaseTaskBackend):
             check_queue(task.queue_name, InvalidEnqueue)
         except (InvalidJob, InvalidEnqueue) as error:
             raise InvalidTask(str(error)) from None
+
+    async def aenqueue(
+        self, task: Task[P, R], args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> TaskResult[P, R]:
+        """``enqueue()`` for async code."""
+        return await sync_to_async(self.enqueue, thread_sensitive=True)(task, args, kwargs or {})
 
     def job_for(self, task: AnyTask) -> TaskJob:
         """The job that the task stands for, with its options.

@@ -17,12 +17,14 @@ R = TypeVar("R")
 class DummyBackend(SoniqTaskBackend, compat.DummyBackend):
     """Django's dummy backend for tasks with our options. ``results`` are those of this thread."""
 
-    def enqueue(self, task: Task[P, R], args: Any, kwargs: Mapping[str, Any]) -> TaskResult[P, R]:
+    def enqueue(
+        self, task: Task[P, R], args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> TaskResult[P, R]:
         """Keep the call in ``results``.
 
         :raises InvalidTask: the task cannot run
         :raises TypeError: the arguments do not fit the task, or could not be stored
         """
         self.validate_task(task)
-        args, kwargs = parted(self.call(self.job_for(task), args, kwargs)[1])
+        args, kwargs = parted(self.call(self.job_for(task), args, kwargs or {})[1])
         return super().enqueue(task, args, kwargs)

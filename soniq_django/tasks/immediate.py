@@ -43,7 +43,9 @@ class ImmediateBackend(SoniqTaskBackend):
         super().__init__(alias, params)
         self.worker_id = uuid7_text()
 
-    def enqueue(self, task: Task[P, R], args: Any, kwargs: Mapping[str, Any]) -> TaskResult[P, R]:
+    def enqueue(
+        self, task: Task[P, R], args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> TaskResult[P, R]:
         """Run a call of the task; its result says whether it succeeded.
 
         :raises InvalidTask: the task cannot run
@@ -51,7 +53,7 @@ class ImmediateBackend(SoniqTaskBackend):
         """
         self.validate_task(task)
         job = self.job_for(task)
-        _, stored = self.call(job, args, kwargs)
+        _, stored = self.call(job, args, kwargs or {})
         args, kwargs = parted(stored)
         result: TaskResult[P, R] = TaskResult(
             task=task,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 
+from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from soniq.codec import Missing
@@ -60,19 +61,19 @@ class SoniqTask(_Task[P, R]):
         *,
         priority: int | None = None,
         queue_name: str | None = None,
-        run_after: datetime | None = None,
+        run_after: datetime | timedelta | None = None,
         backend: str | None = None,
         **options: Unpack[UsingOptions],
     ) -> SoniqTask[P, R]:
         """A copy with these options. What is not given stays.
 
-        :param run_after: not before; aware where USE_TZ is on
+        :param run_after: not before; aware where USE_TZ is on, or a timedelta from now, the time of this call
         :raises InvalidTask: an option is impossible
         """
         core: dict[str, Any] = {
             "priority": priority,
             "queue_name": queue_name,
-            "run_after": run_after,
+            "run_after": timezone.now() + run_after if isinstance(run_after, timedelta) else run_after,
             "backend": backend,
         }
         unknown = sorted(set(options) - set(USING))

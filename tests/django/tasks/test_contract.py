@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.db import connections, transaction
 from django.utils import timezone
 
@@ -95,6 +95,28 @@ async def test_the_async_twins_do_the_same(app: Soniq) -> None:
     await app.run_worker(run_once=True)
     await result.arefresh()
     assert (result.status, result.return_value) == (SUCCESSFUL, 5)
+
+
+@pytest.mark.parametrize("kind", ["SoniqBackend", "ImmediateBackend", "DummyBackend"])
+async def test_a_backend_enqueues_without_arguments_where_there_are_none(
+    app: Soniq, settings: Any, kind: str
+) -> None:
+    settings.TASKS = {"default": {"BACKEND": f"soniq_django.tasks.{kind}"}}
+    backend = task_backends["default"]
+
+    results = [
+        await sync_to_async(backend.enqueue)(tasks.total),
+        await backend.aenqueue(tasks.total),
+        await backend.aenqueue(tasks.total, args=[1]),
+        await backend.aenqueue(tasks.order, kwargs={"number": 1}),
+    ]
+
+    assert [(result.args, result.kwargs) for result in results] == [
+        ([], {}),
+        ([], {}),
+        ([1], {}),
+        ([], {"number": 1}),
+    ]
 
 
 @pytest.mark.parametrize("declared", [tasks.total, tasks.atotal], ids=["sync", "async"])

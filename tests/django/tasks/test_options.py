@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import pytest
+from django.utils import timezone
 
 from soniq import Soniq
 from soniq_django.tasks import UnsupportedArguments
@@ -41,6 +42,41 @@ def test_using_takes_our_options_and_djangos(app: Soniq) -> None:
     assert (job.max_attempts, job.priority, job.queue) == (8, 95, "emails")
     assert (tasks.flaky.max_retries, tasks.flaky.priority) == (2, 0)
     assert variant == tasks.flaky.using(max_retries=7, priority=5, queue_name="emails")
+
+
+def test_run_after_takes_a_timedelta_from_the_time_of_using(work: Callable[..., bool], app: Soniq) -> None:
+    before = timezone.now()
+    variant = tasks.total.using(run_after=timedelta(hours=2))
+    after = timezone.now()
+
+    result = variant.enqueue(1)
+
+    assert before <= variant.run_after - timedelta(hours=2) <= after
+    job = app.backend.get_job(result.id)
+    assert job is not None
+    assert job.scheduled_at == variant.run_after
+    assert result.task.run_after == variant.run_after
+    work()
+    result.refresh()
+    assert result.status == TaskResultStatus.READY
+
+
+def test_a_timedelta_of_the_past_is_due_at_once(work: Callable[..., bool]) -> None:
+    result = tasks.total.using(run_after=timedelta(hours=-1)).enqueue(1)
+
+    work()
+
+    result.refresh()
+    assert result.return_value == 1
+
+
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_a_timedelta_is_right_with_and_without_time_zones(settings: Any, use_tz: bool) -> None:
+    settings.USE_TZ = use_tz
+
+    variant = tasks.total.using(run_after=timedelta(hours=2))
+
+    assert (variant.run_after.utcoffset() is not None) is use_tz
 
 
 def test_what_using_changed_holds_in_the_worker(work: Callable[..., bool], app: Soniq) -> None:
