@@ -17,3 +17,19 @@ def _emptied_quickly():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", empty_all)
         yield
+
+
+# Of the suite for stores, which knows none of our markers: four processes, each with its imports.
+OF_PROCESSES = {
+    "test_a_unique_key_is_stored_once_for_all_processes",
+    "test_jobs_outlive_the_process_that_made_them",
+    "test_processes_claim_each_job_once",
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Mark what is slow before markers are asked about."""
+    for item in items:
+        if getattr(item, "originalname", None) in OF_PROCESSES:
+            item.add_marker(pytest.mark.slow)
