@@ -25,8 +25,9 @@ from soniq.errors import AppClosed, ConfigurationError, InvalidEnqueue
 from soniq.execution import Execution, Outcome
 from soniq.hooks import H, M, MetricsSink
 from soniq.ids import canonical
+from soniq.job_maker import JobMaker, Target
 from soniq.jobs import JobStatus
-from soniq.producer import JobProducer, Target
+from soniq.producer import JobProducer
 from soniq.recycling import Recycling
 from soniq.redaction import redactor
 from soniq.registry import JobDecorator, Registry
@@ -70,14 +71,18 @@ class Soniq:
         self.audience = Audience(
             _with_methods("metrics_sink", metrics_sink, "record_job_start", "record_job_end"), observer
         )
-        self.producer = JobProducer(
-            self.backend,
+        maker = JobMaker(
             self.registry,
             self.settings,
-            ready=self._make_ready,
-            run=self._run,
             aware=self._environment.aware,
             refusal=lambda: refusal(self.backend, self._environment),
+        )
+        self.producer = JobProducer(
+            self.backend,
+            maker,
+            self.registry.contexts,
+            ready=self._make_ready,
+            run=self._run,
             audience=self.audience,
         )
         self.dead_letter = DeadLetterService(
@@ -86,7 +91,6 @@ class Soniq:
             ready=self._make_ready,
             run=self._run,
             redactor=redactor(self.settings.redact),
-            audience=self.audience,
         )
         self._retry_policy = _with_methods("retry_policy", retry_policy, "delay_for")
         self._lock = threading.Lock()

@@ -5,16 +5,19 @@ not wait for anything. An **observer** may: it is told where code may block and 
 a framework's signals need. It says first whether it wants to hear anything; until then it costs nothing.
 
 Both are told of an end once it is recorded. Neither decides anything: what they raise is logged.
+
+A **watcher** is a part of a test that looks at enqueues, or runs what was enqueued. What it raises reaches
+whoever enqueued.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from soniq.hooks import MetricsSink
 from soniq.jobs import Claim, NewJob
@@ -26,6 +29,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger("soniq.hooks")
 
 NOTHING: AbstractContextManager[None] = nullcontext()
+# Told of each enqueue on the thread that made it: the jobs, and of each the id that the store answered.
+Watcher: TypeAlias = Callable[[Sequence[NewJob], Sequence[str]], None]
+
 DROPPED = "dropped"  # the status of an attempt whose claim was lost before its outcome was recorded
 
 
@@ -92,7 +98,7 @@ class Observer:
 
 
 class Audience:
-    """A metrics sink and an observer, told safely.
+    """A metrics sink and an observer, told safely; and watchers, who are not.
 
     :param sink: see :class:`soniq.MetricsSink`; of the methods that a sink need not have, those that it has
         are called
@@ -109,6 +115,7 @@ class Audience:
         self._sink = sink
         self._observer = observer or Observer()
         self._now = now
+        self.watchers: list[Watcher] = []
         self.measures = sink is not None  # whether the methods that measure have anybody to tell
         self._counts_enqueues = getattr(sink, "record_enqueued", None)
         self._times_latency = getattr(sink, "record_job_latency", None)
@@ -126,22 +133,21 @@ class Audience:
     @property
     def hears_enqueues(self) -> bool:
         """Whether :meth:`enqueued` has anybody to tell."""
-        return self._counts_enqueues is not None or self._observer.hears_enqueues
+        return bool(self.watchers) or self._counts_enqueues is not None or self._observer.hears_enqueues
 
-    def enqueued(self, jobs: Sequence[NewJob], ids: Iterable[str | None]) -> None:
-        """Tell of those of the jobs that were stored: their id is the one that the store answered."""
+    def enqueued(self, jobs: Sequence[NewJob], ids: Sequence[str]) -> None:
+        """Tell of jobs; sink and observer of those alone that were stored under their own id.
+
+        :raises Exception: what a watcher raises
+        """
         stored = [job for job, stored_id in zip(jobs, ids, strict=True) if job.id == stored_id]
         if stored and self._counts_enqueues is not None:
             self._count_enqueues(stored)
         if self._observer.hears_enqueues:
             for job in stored:
                 _tell(self._observer.enqueued, job)
-
-    def noting(self, jobs: Iterator[NewJob], noted: list[NewJob]) -> Iterator[NewJob]:
-        """The jobs as they are, kept in ``noted`` on the way."""
-        for job in jobs:
-            noted.append(job)
-            yield job
+        for watcher in tuple(self.watchers):
+            watcher(jobs, ids)
 
     def _count_enqueues(self, jobs: Sequence[NewJob]) -> None:
         counts: dict[tuple[str, str], int] = {}

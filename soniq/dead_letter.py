@@ -9,7 +9,6 @@ from typing import Any, Literal, Protocol
 from uuid import UUID
 
 from soniq.arguments import encode
-from soniq.audience import Audience
 from soniq.backend import Run, StorageBackend
 from soniq.errors import ConfigurationError, DeadLetterNotFound, InvalidEnqueue
 from soniq.export import as_csv, as_json, shown
@@ -31,8 +30,8 @@ class Replay:
     enqueued: bool  # False: nothing was written, the job of this id is live and holds the unique key
 
 
-class ReplayMaker(Protocol):
-    """Makes the new job of a dead letter; the producer does."""
+class ReplayProducer(Protocol):
+    """Makes the new jobs of dead letters, and tells of them; the producer of the app is one."""
 
     def replay_of(
         self,
@@ -46,6 +45,9 @@ class ReplayMaker(Protocol):
         """The job to enqueue; raises what an enqueue raises."""
         ...
 
+    def announce(self, jobs: list[NewJob], ids: list[str]) -> None:
+        """Tell of these, now that they are stored under these ids."""
+
 
 class DeadLetterService:
     """``app.dead_letter``. Every async method works on the store of its app.
@@ -53,21 +55,18 @@ class DeadLetterService:
     :param ready: called before each sync use: sets the store up, or refuses because the app is closed
     :param run: makes a blocking call for async code, once the store is ready
     :param redactor: masks secrets in exports
-    :param audience: told of the jobs that replays enqueue
     """
 
     def __init__(
         self,
         backend: StorageBackend,
-        producer: ReplayMaker,
+        producer: ReplayProducer,
         *,
         ready: Callable[[], None],
         run: Run,
         redactor: Redactor,
-        audience: Audience,
     ) -> None:
         self._redactor = redactor
-        self._audience = audience
         self._backend = backend
         self._producer = producer
         self._ready = ready
@@ -81,7 +80,6 @@ class DeadLetterService:
             ready=self._ready,
             run=backend.run,
             redactor=self._redactor,
-            audience=self._audience,
         )
 
     async def list_dead_letter_jobs(self, filter: DeadLetterFilter | None = None) -> list[DeadLetter]:
@@ -147,7 +145,7 @@ class DeadLetterService:
         new_id = self._backend.replay_dead_letter(job_id, job)
         if new_id is None:
             raise DeadLetterNotFound(job_id)
-        self._announce([job], [new_id])
+        self._producer.announce([job], [new_id])
         return Replay(new_id, enqueued=new_id == job.id)
 
     async def bulk_replay(
@@ -177,9 +175,14 @@ class DeadLetterService:
                 )
                 for letter in reversed(letters)
             }
-            ids = [self._backend.replay_dead_letter(letter_id, job) for letter_id, job in jobs.items()]
-            self._announce(list(jobs.values()), ids)
-            return [new_id for new_id in ids if new_id is not None]
+            made, ids = [], []
+            for letter_id, job in jobs.items():
+                new_id = self._backend.replay_dead_letter(letter_id, job)
+                if new_id is not None:
+                    made.append(job)
+                    ids.append(new_id)
+            self._producer.announce(made, ids)
+            return ids
 
         return await self._run(replay_all)
 
@@ -243,10 +246,6 @@ class DeadLetterService:
             return False
         encode(list({*letter.tags, *tags}), limit=MAX_TAGS_BYTES, path="tags")
         return self._backend.tag_dead_letter(job_id, tags)
-
-    def _announce(self, jobs: list[NewJob], ids: list[str | None]) -> None:
-        if self._audience.hears_enqueues:
-            self._audience.enqueued(jobs, ids)
 
     def _get(self, job_id: str) -> DeadLetter | None:
         found = self._backend.list_dead_letters(DeadLetterFilter(ids=[job_id], limit=1))

@@ -34,13 +34,18 @@ class Maintenance:
         self._backend = backend
         self._settings = settings
         self._unknown = unknown
-        self.gave_back = False  # whether the last sweep queued a job again
+        self._gave_back = False  # whether the last sweep queued a job again
         self._ends: list[End] = []
 
     def take_ends(self) -> list[End]:
         """What became of jobs in sweeps, and was not taken before."""
         ends, self._ends = self._ends, []
         return ends + ([] if self._unknown is None else self._unknown.take_ends())
+
+    @property
+    def made_claimable(self) -> bool:
+        """Whether the last sweep queued a job again, or found the code of one that waits."""
+        return self._gave_back or (self._unknown is not None and self._unknown.learned)
 
     def sweep(self) -> bool:
         """Rescue, purge and bury one batch each. True: there may be more to do."""
@@ -51,11 +56,11 @@ class Maintenance:
         dead_after = self._settings.dead_after
         orphans = self._backend.orphans(dead_after=dead_after, limit=RESCUE_BATCH)
         changes = [transitions.rescue(claim, max_crashes=self._settings.max_crashes) for claim in orphans]
-        self.gave_back = False
+        self._gave_back = False
         answers = self._backend.apply(changes) if changes else []
         for claim, change, applied in zip(orphans, changes, answers, strict=True):
             if applied:
-                self.gave_back |= change.verb != "bury"
+                self._gave_back |= change.verb != "bury"
                 self._ends.append(End.of_lost(claim, change))
                 outcome = "dead letter (worker_lost)" if change.verb == "bury" else "queued again"
                 logger.warning(

@@ -31,8 +31,9 @@ class StorageLine:
     """
 
     def __init__(self, backend: StorageBackend, stopping: Stopping, *, patience: float | None = None) -> None:
+        self.backend = backend
         self._thread = SlotThread("soniq-database", backend.release) if backend.blocking else None
-        self._stopping = stopping
+        self.stopping = stopping
         self._patience = float("inf") if patience is None else patience
         self.at_stake = 0  # outcomes that the call under way writes: worth waiting for, even to the end
         self.doubtful = False  # whether the answer to a call was lost
@@ -66,13 +67,13 @@ class StorageLine:
                     raise
                 pause = backoff * random.uniform(0.5, 1.0)
                 logger.warning("the storage is %s, trying again in %.1f s: %s", _state(error), pause, error)
-                await self._stopping.pause(pause)
+                await self.stopping.pause(pause)
                 backoff = min(backoff * 2, LONGEST_BACKOFF)
 
     def _out_of_time(self, until: float) -> bool:
-        if not self._stopping.requested:
+        if not self.stopping.requested:
             return asyncio.get_running_loop().time() >= until
-        return not self.at_stake or self._stopping.out_of_time
+        return not self.at_stake or self.stopping.out_of_time
 
     def close(self) -> None:
         """End the thread; wait for it, unless it is stuck in a call."""

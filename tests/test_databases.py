@@ -6,10 +6,12 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.contrib.auth.models import Permission, User
 from django.db import connections
 
 from tests.shop.models import Note
 from tests.support.databases import vendor_of_alias
+from tests.support.emptying import empty
 from tests.support.vendors import ALIASES, POSTGRES, SQLITE
 
 
@@ -68,3 +70,20 @@ def test_postgres_has_room_for_many_workers(alias):
     with connections[alias].cursor() as cursor:
         cursor.execute("SHOW max_connections")
         assert int(cursor.fetchone()[0]) >= 200
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+@pytest.mark.parametrize("alias", ALIASES)
+def test_emptying_leaves_nothing_but_what_belongs_to_the_schema(alias):
+    """Rows that point at each other included; permissions are still there for the next test."""
+    user = User.objects.db_manager(alias).create_user("ada")
+    permission = Permission.objects.using(alias).first()
+    user.user_permissions.add(permission)
+    Note.objects.using(alias).create(text="committed")
+
+    empty(alias)
+
+    assert not User.objects.using(alias).exists()
+    assert not Note.objects.using(alias).exists()
+    assert not User.user_permissions.through.objects.using(alias).exists()
+    assert Permission.objects.using(alias).filter(pk=permission.pk).exists()

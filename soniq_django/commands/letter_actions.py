@@ -111,7 +111,7 @@ def _add_export(action: MakeAction) -> None:
 def _add_prune(action: MakeAction) -> None:
     parser = action(
         "prune",
-        "delete old dead letters",
+        "delete old dead letters alone, as soniq_prune does with all that is past its time",
         "soniq_dead_letter prune --older-than 90 --yes",
     )
     parser.add_argument(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -62,7 +62,7 @@ class Capture:
     def __enter__(self) -> CapturedJobs:
         self._captured = self._app or get_default_app()
         self._thread, self._depths = threading.get_ident(), _depths()
-        self._captured.producer.watchers.append(self._watch)
+        self._captured.audience.watchers.append(self._watch)
         return self.jobs
 
     def __exit__(
@@ -84,7 +84,7 @@ class Capture:
 
     def stop(self) -> None:
         """Watch no longer; what was rolled back stays among the jobs."""
-        self._captured.producer.watchers.remove(self._watch)
+        self._captured.audience.watchers.remove(self._watch)
 
     async def __aenter__(self) -> CapturedJobs:
         jobs = self.__enter__()
@@ -101,7 +101,7 @@ class Capture:
         if any(call.in_transaction for call in self._calls):
             await self._captured.backend.run(self._drop_rolled_back)
 
-    def _watch(self, jobs: list[NewJob], ids: list[str]) -> None:
+    def _watch(self, jobs: Sequence[NewJob], ids: Sequence[str]) -> None:
         now = clock.now()
         stored: list[EnqueuedJob] = []
         for job, stored_id in zip(jobs, ids, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar, get_args
 
@@ -86,7 +86,7 @@ class testing_mode(TestContextDecorator):  # noqa: N801  # used like override_se
         if self.mode == "memory":
             return self._ending.enter_context(default_app(memory_app()))
         app = get_default_app()
-        watchers = app.producer.watchers
+        watchers = app.audience.watchers
         before = list(watchers)
         # A mode replaces the one around it: "manual" is to hold within "inline", too.
         watchers[:] = [watcher for watcher in watchers if not isinstance(watcher, Inline)]
@@ -114,8 +114,8 @@ class Inline:
         self._app = app
         self._raising = raising
 
-    def __call__(self, jobs: list[NewJob], ids: list[str]) -> None:
-        """See :data:`soniq.producer.Watcher`."""
+    def __call__(self, jobs: Sequence[NewJob], ids: Sequence[str]) -> None:
+        """See :data:`soniq.audience.Watcher`."""
         for job, stored_id in zip(jobs, ids, strict=True):
             if job.id == stored_id:
                 drain = Drain(self._app, raising=self._raising)

@@ -20,7 +20,7 @@ from tests.contract.stores import all_stores
 from tests.contract.test_side_by_side import EXAMPLES
 from tests.support.values import Colour, Parcel, Right, Size, any_value, keys, same
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True, databases="__all__")]
 drawn = settings(
     max_examples=5 * EXAMPLES,
     deadline=None,

@@ -22,6 +22,7 @@ EXAMPLES = int(os.environ.get("SONIQ_TEST_EXAMPLES", "20"))
 STEPS = int(os.environ.get("SONIQ_TEST_STEPS", "30"))
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.django_db(transaction=True, databases="__all__"),
     pytest.mark.timeout(600 + EXAMPLES * STEPS),  # a failure is shortened for up to five minutes
 ]

@@ -536,7 +536,7 @@ async def test_stored_arguments_that_do_not_fit_are_a_dead_letter_at_once(app, d
         ran.append(number)
 
     job_id = await app.enqueue("work", number=1)
-    row = app.backend._jobs[job_id]
+    row = app.backend._jobs.get(job_id)
     row.new = row.new._replace(args_json=stored)
     await app.run_worker(run_once=True)
     [dead] = await app.dead_letter.list_dead_letter_jobs()

@@ -115,7 +115,7 @@ async def test_a_worker_at_rest_finds_it_too(app: Soniq):
     app.registry.resolve_with(Library("late"))
     worker = app.worker(concurrency=1)
     running = asyncio.create_task(worker.run())
-    await wait_until(lambda: worker._unknown.lesson_in > 0)
+    await wait_until(lambda: worker._lookout._unknown.lesson_in > 0)
 
     stored(app.backend, "late")
 

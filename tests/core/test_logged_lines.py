@@ -112,6 +112,20 @@ async def test_the_lines_of_a_jobs_life_hold_its_id_and_say_the_same_facts(app, 
     assert mine[-1].duration_ms >= 0
 
 
+async def test_the_line_of_a_replay_is_that_of_an_enqueue(app, caplog):
+    @app.job(name="work", max_retries=0)
+    def work():
+        raise ValueError("no")
+
+    dead = await app.enqueue(work)
+    await app.run_worker(run_once=True)
+    caplog.clear()
+    with caplog.at_level(logging.DEBUG, "soniq.enqueue"):
+        new_id = await app.dead_letter.replay(dead)
+
+    assert [record.getMessage() for record in caplog.records] == [f"enqueued  work {new_id}"]
+
+
 async def test_an_outcome_that_is_dropped_is_told_with_the_same_facts(app, caplog):
     """The worker had lost the job to another."""
 

@@ -362,7 +362,7 @@ async def test_sync_and_async_jobs_mix(any_app, concurrency):
 
 async def test_an_idle_worker_wakes_for_a_job_that_becomes_due(make, start, monkeypatch):
     """It does not sleep through its whole poll_interval then."""
-    monkeypatch.setattr("soniq.worker.FIRST_PAUSE", 30)
+    monkeypatch.setattr("soniq.lookout.FIRST_PAUSE", 30)
     app = make(backend=FaultyBackend(), poll_interval=60)
     job_id = await app.enqueue(app.job(lambda: None), scheduled_at=0.1)
     start(app)
@@ -372,7 +372,7 @@ async def test_an_idle_worker_wakes_for_a_job_that_becomes_due(make, start, monk
 
 async def test_a_worker_that_asks_for_the_next_job_can_be_stopped(make, start, monkeypatch):
     """Though the store is away and gives no answer."""
-    monkeypatch.setattr("soniq.worker.FIRST_PAUSE", 30)
+    monkeypatch.setattr("soniq.lookout.FIRST_PAUSE", 30)
     app = make(backend=FaultyBackend(), poll_interval=60)
     app.backend.fail("next_due")
     running = start(app)

@@ -166,6 +166,7 @@ def test_a_role_that_may_not_read_djangos_table_is_taken_at_its_word(app: Soniq,
             cursor.execute(f"DROP ROLE {role}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alias", ALIASES)
 def test_an_empty_database_is_told_from_one_without_jobs(alias: str, tmp_path: Path) -> None:
     """As a program: one line that says what to do, no traceback, no progress bar in a pipe."""

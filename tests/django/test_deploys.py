@@ -44,6 +44,7 @@ def in_time(condition: Callable[[], object]) -> None:
 # -- migrations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alias", ALIASES)
 @pytest.mark.parametrize("behind", [False, True], ids=["no tables", "one migration behind"])
 def test_a_worker_waits_for_migrations_and_goes_on_by_itself(
@@ -70,6 +71,7 @@ def test_a_worker_waits_for_migrations_and_goes_on_by_itself(
             assert "Traceback" not in worker.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alias", ALIASES)
 def test_a_worker_that_waits_for_migrations_can_be_stopped(alias: str, tmp_path: Path) -> None:
     with empty_database(alias, tmp_path) as database:

@@ -316,7 +316,7 @@ async def test_a_receiver_that_is_slow_holds_up_neither_loop_nor_jobs(app: Soniq
     ids = await app.enqueue_many(anoop, [{}] * 20)
     worker = app.worker(run_once=True)
     running = asyncio.create_task(worker.run())
-    await wait_until(lambda: worker.processed == 20 and not worker._holding)
+    await wait_until(lambda: worker.processed == 20 and not worker._ledger.holding)
     assert (await app.get_queue_stats())["done"] == 20
     assert told == []
     go.set()
@@ -344,7 +344,7 @@ async def test_a_worker_claims_no_further_jobs_while_receivers_are_far_behind(
     running = asyncio.create_task(worker.run())
     await wait_until(entered.is_set)
     await wait_until(lambda: worker._reporter.behind)
-    await wait_until(lambda: not worker._slots.running and not worker._holding)
+    await wait_until(lambda: not worker._slots.running and not worker._ledger.holding)
     assert (await app.get_queue_stats())["done"] < 20
     go.set()
     await running

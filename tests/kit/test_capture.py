@@ -23,6 +23,7 @@ from soniq_django.testing import (
 )
 from tests.shop.jobs import rebuild_index, resize_picture, send_receipt
 from tests.shop.models import Note
+from tests.yard.jobs import fail
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -47,6 +48,15 @@ def test_captured_jobs_are_enqueued_all_the_same(app):
         send_receipt.enqueue(order_id=1)
 
     assert drain_jobs().succeeded == len(jobs) == 1
+
+
+def test_a_replay_of_a_dead_letter_is_captured(app):
+    dead = fail.enqueue(message="no")
+    drain_jobs(raising=False)
+    with capture_jobs() as jobs:
+        new_id = app.dead_letter.replay_now(dead).job_id
+
+    assert [(job.id, job.args) for job in jobs] == [(new_id, {"message": "no"})]
 
 
 def test_jobs_before_and_after_the_block_are_not_its_own(app):

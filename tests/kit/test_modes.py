@@ -50,6 +50,16 @@ class TestInline:
 
         assert DeadLetterJob.objects.using(alias).count() == 1
 
+    def test_a_replayed_dead_letter_runs_like_any_enqueue(self, app, alias):
+        with testing_mode("inline"), pytest.raises(ValueError, match="once"):
+            fail.enqueue(message="once")
+        dead = DeadLetterJob.objects.using(alias).get()
+
+        with testing_mode("inline"), pytest.raises(ValueError, match="again"):
+            app.dead_letter.replay_now(dead.pk, new_args={"message": "again"})
+
+        assert DeadLetterJob.objects.using(alias).count() == 2
+
     def test_error_may_be_recorded_alone(self, app, alias):
         attempts = []
 
@@ -297,5 +307,5 @@ def test_modes_give_the_default_app_back():
     assert soniq.get_default_app() is before
     with default_app(before), testing_mode("inline") as app:
         assert app is before
-        assert len(app.producer.watchers) == 1
-    assert app.producer.watchers == []
+        assert len(app.audience.watchers) == 1
+    assert app.audience.watchers == []

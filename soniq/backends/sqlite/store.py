@@ -9,7 +9,6 @@ import json
 import os
 import sqlite3
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,10 +16,10 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from soniq.backend import StorageBackend
-from soniq.backends.sqlite import filters, rows, statements
+from soniq.backends.sqlite import filters, rows, statements, writing
 from soniq.backends.sqlite.connections import Connections
+from soniq.backends.sqlite.dead_letters import DeadLetterTable
 from soniq.backends.sqlite.schema import SCHEMA, TABLES
-from soniq.backends.stored import decoded, with_failure
 from soniq.jobs import Claim, ClaimRequest, JobStatus, NewJob, WorkerInfo
 from soniq.records import (
     DeadLetter,
@@ -60,6 +59,7 @@ class SQLiteBackend(StorageBackend):
         self._clock = clock
         self._path = Path(path)
         self._connections = Connections(self._path, busy_timeout)
+        self._dead_letters = DeadLetterTable(self._connections, self._now)
         self._executors: dict[int, ThreadPoolExecutor] = {}  # by process: threads survive no fork
 
     def _now(self) -> float:
@@ -107,7 +107,7 @@ class SQLiteBackend(StorageBackend):
             return []
         with self._connections.writing() as db:
             now = self._now()
-            return [_insert(db, job, now) for job in complete]
+            return [writing.insert(db, job, now) for job in complete]
 
     # -- consuming
 
@@ -139,7 +139,7 @@ class SQLiteBackend(StorageBackend):
             return []
         with self._connections.writing() as db:
             now = self._now()
-            return [_apply(db, change, now) for change in changes]
+            return [writing.apply(db, change, now) for change in changes]
 
     def count_due(
         self, *, queues: Collection[str] | None = None, names: Collection[str] | None = None
@@ -243,64 +243,25 @@ class SQLiteBackend(StorageBackend):
     def purge(self, *, limit: int, dead_letter_ttl: float | None = None) -> int:
         purged = self._write(statements.PURGE, {"limit": limit})
         if dead_letter_ttl is not None:
-            values = {"oldest": self._now() - dead_letter_ttl, "limit": limit}
-            purged += self._write(statements.PURGE_DEAD_LETTERS, values)
+            purged += self._dead_letters.purge(dead_letter_ttl, limit)
         return purged
 
     # -- dead letters
 
     def list_dead_letters(self, where: DeadLetterFilter) -> list[DeadLetter]:
-        meant, values = filters.dead_letters(where)
-        query = f"SELECT {rows.DEAD_LETTER_COLUMNS} {meant}"
-        return [rows.dead_letter(row) for row in self._read(query, values)]
+        return self._dead_letters.find(where)
 
     def delete_dead_letters(self, where: DeadLetterFilter) -> int:
-        meant, values = filters.dead_letters(where)
-        query = f"DELETE FROM soniq_dead_letter_jobs WHERE id IN (SELECT id {meant})"
-        return self._write(query, values)
+        return self._dead_letters.delete(where)
 
     def replay_dead_letter(self, dead_letter_id: str, job: NewJob) -> str | None:
-        with self._connections.writing() as db:
-            dead = {"id": dead_letter_id, "now": self._now()}
-            known = "SELECT 1 FROM soniq_dead_letter_jobs WHERE id = :id"
-            if db.execute(known, dead).fetchone() is None:
-                return None
-            job_id = _insert(db, job, self._now())
-            if job_id == job.id:
-                db.execute(statements.RESURRECT, dead)
-            return job_id
+        return self._dead_letters.replay(dead_letter_id, job)
 
     def tag_dead_letter(self, dead_letter_id: str, tags: Sequence[str]) -> bool:
-        with self._connections.writing() as db:
-            read = "SELECT tags_json FROM soniq_dead_letter_jobs WHERE id = :id"
-            row = db.execute(read, {"id": dead_letter_id}).fetchone()
-            if row is None:
-                return False
-            all_tags = list(dict.fromkeys([*json.loads(row["tags_json"]), *tags]))
-            db.execute(
-                "UPDATE soniq_dead_letter_jobs SET tags_json = :tags_json WHERE id = :id",
-                {"id": dead_letter_id, "tags_json": json.dumps(all_tags)},
-            )
-            return True
+        return self._dead_letters.tag(dead_letter_id, tags)
 
     def dead_letter_stats(self, *, hours: float | None = None) -> DeadLetterStats:
-        query = """
-            SELECT dead_letter_reason, job_name, queue, count(*) AS number
-            FROM soniq_dead_letter_jobs WHERE moved_to_dead_letter_at >= :since
-            GROUP BY dead_letter_reason, job_name, queue
-        """
-        since = 0.0 if hours is None else self._now() - hours * 3600
-        by_reason, by_job_name, by_queue = Counter[str](), Counter[str](), Counter[str]()
-        for row in self._read(query, {"since": since}):
-            by_reason[row["dead_letter_reason"]] += row["number"]
-            by_job_name[row["job_name"]] += row["number"]
-            by_queue[row["queue"]] += row["number"]
-        return DeadLetterStats(
-            total=by_reason.total(),
-            by_reason=dict(by_reason),
-            by_job_name=dict(by_job_name),
-            by_queue=dict(by_queue),
-        )
+        return self._dead_letters.stats(0.0 if hours is None else self._now() - hours * 3600)
 
     # -- one statement
 
@@ -312,70 +273,3 @@ class SQLiteBackend(StorageBackend):
         """Run ``statement`` in a transaction of its own; return how many rows it wrote."""
         with self._connections.writing() as db:
             return db.execute(statement, {**values, "now": self._now()}).rowcount
-
-
-def _insert(db: sqlite3.Connection, job: NewJob, now: float) -> str:
-    """Store ``job`` unless a live job holds its key; return the id of the job that is stored."""
-    due = now + job.delay if job.scheduled_at is None else job.scheduled_at.timestamp()
-    values = {
-        "id": job.id,
-        "job_name": job.job_name,
-        "args_json": job.args_json,
-        "args_hash": job.args_hash,
-        "max_attempts": job.max_attempts,
-        "priority": job.priority,
-        "queue": job.queue,
-        "dedup_key": job.dedup_key,
-        "unique_key": job.unique_key,
-        "scheduled_at": due,
-        "producer_id": job.producer_id,
-        "context_json": job.context_json,
-        "now": now,
-    }
-    if db.execute(statements.INSERT, values).rowcount == 1:
-        return job.id
-    holder = "SELECT id FROM soniq_jobs WHERE unique_key = :unique_key"
-    return str(db.execute(holder, values).fetchone()["id"])
-
-
-def _apply(db: sqlite3.Connection, change: Change, now: float) -> bool:
-    guard = statements.IS_QUEUED if change.worker_id is None else statements.IS_CLAIMED
-    live = change.status is not None and change.status.live
-    values = {
-        "job_id": change.job_id,
-        "worker_id": change.worker_id,
-        "attempt": change.attempt,
-        "overdue": change.overdue,
-        "status": change.status,
-        "attempts": change.attempts,
-        "crashes": change.crashes,
-        "error": change.error,
-        "result_json": change.result_json,
-        "reason": change.reason,
-        "failures_json": None if change.failure is None else _history(db, change, now),
-        "live": live,
-        "scheduled_at": now + change.delay if live else None,
-        "sooner": change.sooner,
-        "finished_at": None if live else now,
-        "expires_at": None if live or change.ttl is None else now + change.ttl,
-        "now": now,
-    }
-    if change.status is not None:
-        return db.execute(statements.CHANGE + guard, values).rowcount == 1
-    if db.execute(statements.MOVE + guard, values).rowcount == 0:
-        return False
-    db.execute("DELETE FROM soniq_jobs WHERE id = :job_id", values)
-    return True
-
-
-def _history(db: sqlite3.Connection, change: Change, now: float) -> str | None:
-    """The history of the job with the failure of the change; None when there is no such job."""
-    row = db.execute(statements.HISTORY, {"job_id": change.job_id}).fetchone()
-    if row is None:
-        return None
-    return with_failure(
-        decoded(row["failures_json"]),
-        change,
-        started_at=rows.instant_or_none(row["started_at"]),
-        at=rows.instant(now),
-    )

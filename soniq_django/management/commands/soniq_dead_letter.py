@@ -25,8 +25,10 @@ from soniq_django.commands.letter_work import Replayed, delete_all, replay_each
 from soniq_django.commands.options import json_object
 from soniq_django.commands.places import Place, place
 from soniq_django.commands.questions import HANDFUL, confirm
+from soniq_django.commands.removing import old_letters
 from soniq_django.commands.tables import counted, terminal_width
 from soniq_django.progress import progress_bar
+from soniq_django.store.errors import translated
 
 REFUSED = 1
 PREVIEWED = 10  # that --dry-run shows
@@ -127,7 +129,7 @@ class Command(SoniqCommand):
         ids = where.backend.dead_letter_ids(filter_of(options))
         if changes.get("new_args") is not None and len(ids) > 1:
             raise CommandError(f"--new-args is for one dead letter, these are {len(ids):,}; give one id")
-        if not self._may("replay", where, ids, options):
+        if not self._may("replay", where, len(ids), ids[:PREVIEWED], options):
             return
         result = Replayed()
         with progress_bar(unit="job", total=len(ids), shown=options["verbosity"] > 0) as bar:
@@ -157,42 +159,52 @@ class Command(SoniqCommand):
         self._delete_all(where, where.backend.dead_letter_ids(filter_of(options)), options)
 
     def _prune(self, where: Place, options: dict[str, Any]) -> None:
-        age = where.app.settings.dead_letter_ttl if options["older_than"] is None else options["older_than"]
-        if age is None:
+        letters = old_letters(where, options["older_than"])
+        if letters is None:
             raise CommandError("how old? give --older-than DAYS, or set SONIQ['DEAD_LETTER_TTL']")
-        before = datetime.fromtimestamp(datetime.now(UTC).timestamp() - age, UTC)
-        ids = where.backend.dead_letter_ids(DeadLetterFilter(date_to=before, limit=MAX_COUNT))
-        self._delete_all(where, ids, options)
+        with translated(where.alias):
+            newest = letters.rows.order_by("-moved_to_dead_letter_at", "-pk").values_list("pk", flat=True)
+            count, first = letters.rows.count(), [str(pk) for pk in newest[:PREVIEWED]]
+            if not self._may("delete", where, count, first, options):
+                return
+            gone = letters.empty(where, self._deleted_so_far, shown=options["verbosity"] > 0)
+        self._tell_deleted(gone, options)
 
     def _delete_all(self, where: Place, ids: list[str], options: dict[str, Any]) -> None:
-        if not self._may("delete", where, ids, options):
+        if not self._may("delete", where, len(ids), ids[:PREVIEWED], options):
             return
         gone = 0
         with progress_bar(unit="row", total=len(ids), shown=options["verbosity"] > 0) as bar:
             for gone in delete_all(where, ids, bar.update):
-                self.so_far = f"deleted {counted(gone, 'dead letter')} so far"
+                self._deleted_so_far(gone)
+        self._tell_deleted(gone, options)
+
+    def _deleted_so_far(self, gone: int) -> None:
+        self.so_far = f"deleted {counted(gone, 'dead letter')} so far"
+
+    def _tell_deleted(self, gone: int, options: dict[str, Any]) -> None:
         if options["verbosity"] > 0:
             self.stdout.write(f"Deleted {counted(gone, 'dead letter')}.")
 
-    def _may(self, verb: str, where: Place, ids: list[str], options: dict[str, Any]) -> bool:
-        """Whether to go on: not if there is nothing to do, and with --dry-run after a look at it.
+    def _may(self, verb: str, where: Place, count: int, first: list[str], options: dict[str, Any]) -> bool:
+        """Whether to go on: not if there is nothing to do, and with --dry-run after a look at the first.
 
         :raises CommandError: these are many, and nobody agreed
         """
-        what = counted(len(ids), "dead letter")
+        what = counted(count, "dead letter")
         if options["dry_run"]:
             self.stdout.write(f"Would {verb} {what}.")
-            some = DeadLetterFilter(ids=ids[:PREVIEWED], limit=PREVIEWED)
-            if ids:
+            some = DeadLetterFilter(ids=first, limit=PREVIEWED)
+            if first:
                 self._write_list(where, where.backend.list_dead_letters(some), options | {"json": False})
-            if len(ids) > PREVIEWED:
-                self.stdout.write(f"and {len(ids) - PREVIEWED:,} more")
+            if count > PREVIEWED:
+                self.stdout.write(f"and {count - PREVIEWED:,} more")
             return False
-        if not ids:
+        if not count:
             if options["verbosity"] > 0:
                 self.stdout.write("No dead letters meet this.")
             return False
-        confirm(f"{verb} {what}", len(ids), yes=options["yes"])
+        confirm(f"{verb} {what}", count, yes=options["yes"])
         return True
 
 
