@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
@@ -53,6 +54,10 @@ class Command(WithExamples):
     def run_from_argv(self, argv: list[str]) -> None:
         """Called by manage.py; other programs use call_command, and go on afterwards."""
         self.is_program = True
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            # Until the worker handles signals, Ctrl-C is to end the program as SIGTERM does. The exception
+            # that Python makes of it is swallowed where it meets the imports' own callbacks.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         super().run_from_argv(argv)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
