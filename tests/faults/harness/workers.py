@@ -20,6 +20,8 @@ class WorkerProcess:
 
     It ends with the test run as well, however that ends: its standard input closes, and it takes that for
     the end of its supervisor.
+
+    :param supervisor: it is one itself, so ``within`` has to see to its end
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class WorkerProcess:
         arguments: tuple[str, ...] = (),
         environment: dict[str, str] | None = None,
         within: tuple[str, ...] = (),
+        supervisor: bool = False,
     ) -> None:
         self.log_path = log
         self.unable = False  # whether the scenario killed, froze or cut off this worker
@@ -43,7 +46,7 @@ class WorkerProcess:
                     "DJANGO_SETTINGS_MODULE": "tests.faults.settings",
                     "FAULTS_SETTINGS": json.dumps({"database": database, "soniq": soniq}),
                     "PYTHONPATH": str(ROOT),
-                    "SONIQ_SUPERVISED": "1",
+                    **({} if supervisor else {"SONIQ_SUPERVISED": "1"}),
                     "PYTHONFAULTHANDLER": "1",
                     VARIABLE: str(ledger),
                     **(environment or {}),
@@ -67,6 +70,11 @@ class WorkerProcess:
         found = re.search(r"^soniq worker (\S+)$", self.log, re.MULTILINE)
         assert found, f"it has not introduced itself: {self.log}"
         return found[1]
+
+    @property
+    def ids(self) -> list[str]:
+        """The worker ids of all processes that it has started, if it is a supervisor."""
+        return re.findall(r"^soniq worker (\S+)$", self.log, re.MULTILINE)
 
     @property
     def introduced(self) -> bool:
@@ -107,12 +115,16 @@ class WorkerProcess:
         """SIGCONT."""
         self.process.send_signal(signal.SIGCONT)
 
-    def stop(self, timeout: float = PATIENCE) -> float:
-        """SIGTERM, and wait for its end, which has to be a good one; how many seconds that took."""
+    def stop(self, timeout: float = PATIENCE, *, loading: bool = False) -> float:
+        """SIGTERM, and wait for its end, which has to be a good one; how many seconds that took.
+
+        :param loading: it may not have got as far as to handle signals, and then ends as any program does
+        """
         begun = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         code = self.wait(timeout)
-        assert code == 0, f"worker {self.pid} ended with {code}:\n{self.log[-6000:]}"
+        good = (0, -signal.SIGTERM) if loading else (0,)
+        assert code in good, f"worker {self.pid} ended with {code}:\n{self.log[-6000:]}"
         return time.monotonic() - begun
 
     def wait(self, timeout: float = PATIENCE) -> int:

@@ -6,6 +6,7 @@ What they note and what they leave in the database is what the invariants are ch
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import subprocess
 import sys
@@ -122,6 +123,31 @@ def poison(ctx: soniq.JobContext) -> None:
     """Takes its worker with it."""
     note(ctx, "started")
     os._exit(137)
+
+
+@soniq.job(name="faults.hog", max_retries=MANY)
+def hog(ctx: soniq.JobContext) -> None:
+    """Takes memory as C code does that never looks whether it got any: until there is none, and it dies."""
+    note(ctx, "started")
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype = ctypes.c_void_p
+    libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+    while True:
+        libc.memset(libc.malloc(64 << 20), 1, 64)  # address space is what is limited; a page of each will do
+
+
+@soniq.job(name="faults.fill", max_retries=0)
+def fill(ctx: soniq.JobContext, go: str) -> None:
+    """Takes all memory there is, keeps it until a file appears, and fails for want of more."""
+    note(ctx, "started")
+    kept = []
+    for size in (64 << 20, 1 << 20, 1 << 16):
+        with contextlib.suppress(MemoryError):
+            while True:
+                kept.append(bytearray(size))
+    while not Path(go).exists():
+        time.sleep(0.01)
+    kept.append(bytearray(1 << 30))
 
 
 # -- misbehaviour that a worker has to survive
