@@ -58,13 +58,19 @@ def postgres(directory: Path, options, django_db_blocker) -> Iterator[World]:
 
 
 @pytest.fixture
-def sqlite(directory: Path, django_db_blocker) -> Iterator[World]:
+def sqlite_folder(directory: Path) -> Path:
+    """Where the file is."""
+    return directory
+
+
+@pytest.fixture
+def sqlite(directory: Path, sqlite_folder: Path, django_db_blocker) -> Iterator[World]:
     """A world on an SQLite file of its own."""
     if "sqlite" not in chosen_vendors():
         pytest.skip("sqlite: not in SONIQ_TEST_VENDORS")
     database = {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": str(directory / "db.sqlite3"),
+        "NAME": str(sqlite_folder / "db.sqlite3"),
         "OPTIONS": {
             "timeout": 2,
             "transaction_mode": "IMMEDIATE",

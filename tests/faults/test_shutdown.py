@@ -8,7 +8,7 @@ import pytest
 from tests.faults.harness.seeds import size
 from tests.faults.harness.waiting import until
 from tests.faults.harness.world import SONIQ
-from tests.faults.work.jobs import ahold, hold, hold_again, quick, swallow, write
+from tests.faults.work.jobs import ahold, hold, hold_again, leave_thread, quick, swallow, write
 
 pytestmark = pytest.mark.faults
 
@@ -60,6 +60,16 @@ def test_a_job_that_swallows_its_cancellation_does_not_keep_the_process(postgres
     assert (row.status, row.attempts) == ("queued", 0)
 
     postgres.app.cancel_now([held])
+    postgres.finish()
+
+
+def test_a_thread_that_a_job_has_left_does_not_keep_the_process(postgres):
+    """Python would wait for it at its end; it gets the time that jobs get."""
+    worker = postgres.start()
+    postgres.enqueue(leave_thread)
+    postgres.wait_ended()
+
+    assert worker.stop() < GRACE + 5
     postgres.finish()
 
 

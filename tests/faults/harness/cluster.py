@@ -22,7 +22,7 @@ import psycopg
 
 from tests.faults.harness.history import POSTGRES_HISTORY
 from tests.faults.harness.waiting import until
-from tests.support.docs import ROOT
+from tests.faults.harness.workers import environment_of
 
 DATABASE = "faults"
 OWNER = "soniq"  # what workers and producers connect as: no superuser
@@ -207,13 +207,7 @@ def _make_template(directory: Path) -> None:
 
 def migrate(database: dict[str, Any]) -> None:
     """Make the tables, in a process of its own."""
-    import json
-
-    environment = os.environ | {
-        "DJANGO_SETTINGS_MODULE": "tests.faults.settings",
-        "FAULTS_SETTINGS": json.dumps({"database": database, "soniq": {}}),
-        "PYTHONPATH": str(ROOT),
-    }
+    environment = environment_of(database, {})
     command = [sys.executable, "-m", "django", "migrate", "--run-syncdb", "--verbosity", "0"]
     subprocess.run(command, env=environment, check=True, timeout=120)
 

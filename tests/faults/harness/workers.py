@@ -15,6 +15,23 @@ from tests.faults.harness.waiting import PATIENCE, until
 from tests.support.docs import ROOT
 
 
+def environment_of(database: dict[str, Any], soniq: dict[str, Any]) -> dict[str, str]:
+    """In which a program finds the scenario's project."""
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.faults.settings",
+        "FAULTS_SETTINGS": json.dumps({"database": database, "soniq": soniq}),
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+def probe_is_content(database: dict[str, Any], soniq: dict[str, Any]) -> bool:
+    """What ``manage.py soniq_health`` says."""
+    command = [sys.executable, "-m", "django", "soniq_health"]
+    environment = environment_of(database, soniq)
+    return subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
+
+
 class WorkerProcess:
     """One worker process, from its start to its end.
 
@@ -42,10 +59,7 @@ class WorkerProcess:
             self.process = subprocess.Popen(
                 [*within, sys.executable, "-W", "error", "-m", "django", "soniq_worker", *arguments],
                 env={
-                    **os.environ,
-                    "DJANGO_SETTINGS_MODULE": "tests.faults.settings",
-                    "FAULTS_SETTINGS": json.dumps({"database": database, "soniq": soniq}),
-                    "PYTHONPATH": str(ROOT),
+                    **environment_of(database, soniq),
                     **({} if supervisor else {"SONIQ_SUPERVISED": "1"}),
                     "PYTHONFAULTHANDLER": "1",
                     VARIABLE: str(ledger),

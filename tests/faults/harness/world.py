@@ -220,14 +220,6 @@ class World:
             every=0.1,
         )
 
-    def wait_progress_of(self, job: str, timeout: float = PATIENCE) -> None:
-        """Wait until a run of the job has finished."""
-        until(
-            lambda: self.ledger.events("finished", job),
-            lambda: f"job {job} finishing; {self.describe()}",
-            timeout,
-        )
-
     def wait_progress(self, count: int, timeout: float = PATIENCE) -> None:
         """Wait until so many runs have finished."""
         until(

@@ -250,6 +250,14 @@ def start_thread(ctx: soniq.JobContext) -> None:
     note(ctx, "finished")
 
 
+@soniq.job(name="faults.leave_thread", max_retries=0)
+def leave_thread(ctx: soniq.JobContext) -> None:
+    """A thread for which Python waits when the process is to end: for a minute."""
+    note(ctx, "started")
+    threading.Thread(target=time.sleep, args=(60,)).start()
+    note(ctx, "finished")
+
+
 @soniq.job(name="faults.fork", max_retries=0)
 def fork(ctx: soniq.JobContext) -> None:
     """A child that leaves as a program would: it must not take our connections with it."""
