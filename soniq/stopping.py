@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import threading
+import time
 from collections.abc import Callable
 
 logger = logging.getLogger("soniq.worker")
@@ -69,3 +72,18 @@ class Stopping:
                 await self._nudge.wait()
         except TimeoutError:
             pass
+
+
+def end_process_within(seconds: float) -> None:
+    """End this process so many seconds from now, with exit code 0, if it has not ended by itself.
+
+    At its end Python waits for all threads but daemons, those that jobs have started and left included.
+    """
+
+    def end() -> None:
+        time.sleep(seconds)
+        logger.warning("ending the process without the threads that its jobs have left running")
+        logging.shutdown()
+        os._exit(0)
+
+    threading.Thread(target=end, name="soniq-end", daemon=True).start()

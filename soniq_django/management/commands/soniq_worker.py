@@ -20,6 +20,7 @@ from soniq import BackendUnavailable, ConfigurationError, Soniq
 from soniq.execution import Outcome
 from soniq.recycling import Recycling
 from soniq.settings import check_queues
+from soniq.stopping import end_process_within
 from soniq.supervisor import PATIENCE, RELOAD_PATIENCE, SUPERVISED, Supervisor, stop_with_supervisor
 from soniq.worker import Worker
 from soniq_django.commands.base import WithExamples
@@ -174,6 +175,8 @@ class Command(WithExamples):
             # keep the process, and run beside whoever gets their job next.
             logging.shutdown()
             os._exit(0)
+        if self.is_program:
+            end_process_within(worker.time_left)
 
 
 def _measure(options: dict[str, Any]) -> None:

@@ -251,10 +251,10 @@ def start_thread(ctx: soniq.JobContext) -> None:
 
 
 @soniq.job(name="faults.leave_thread", max_retries=0)
-def leave_thread(ctx: soniq.JobContext) -> None:
+async def leave_thread(ctx: soniq.JobContext) -> None:
     """A thread for which Python waits when the process is to end: for a minute."""
     note(ctx, "started")
-    threading.Thread(target=time.sleep, args=(60,)).start()
+    threading.Thread(target=time.sleep, args=(60,), daemon=False).start()
     note(ctx, "finished")
 
 
