@@ -2,17 +2,20 @@
 
 import os
 import random
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.faults.harness.cluster import migrate, missing_binaries, new_cluster
 from tests.faults.harness.history import SQLITE_HISTORY
 from tests.faults.harness.mariadb import SharedServer
+from tests.faults.harness.once import made_once
 from tests.faults.harness.seeds import seeded
 from tests.faults.harness.world import World
 from tests.support.databases import chosen_vendors, missing_reason
@@ -57,6 +60,25 @@ def postgres(directory: Path, options, django_db_blocker) -> Iterator[World]:
         cluster.remove()
 
 
+def sqlite_database(folder: Path) -> dict[str, Any]:
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": str(folder / "db.sqlite3"),
+        "OPTIONS": {
+            "timeout": 2,
+            "transaction_mode": "IMMEDIATE",
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        },
+    }
+
+
+def make_sqlite(folder: Path) -> None:
+    database = sqlite_database(folder)
+    migrate(database)
+    with closing(sqlite3.connect(database["NAME"])) as session:
+        session.executescript(SQLITE_HISTORY)
+
+
 @pytest.fixture
 def sqlite_folder(directory: Path) -> Path:
     """Where the file is."""
@@ -68,18 +90,8 @@ def sqlite(directory: Path, sqlite_folder: Path, django_db_blocker) -> Iterator[
     """A world on an SQLite file of its own."""
     if "sqlite" not in chosen_vendors():
         pytest.skip("sqlite: not in SONIQ_TEST_VENDORS")
-    database = {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": str(sqlite_folder / "db.sqlite3"),
-        "OPTIONS": {
-            "timeout": 2,
-            "transaction_mode": "IMMEDIATE",
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-        },
-    }
-    migrate(database)
-    with closing(sqlite3.connect(database["NAME"])) as session:
-        session.executescript(SQLITE_HISTORY)
+    database = sqlite_database(sqlite_folder)
+    shutil.copy(sqlite_database(made_once("sqlite", make_sqlite))["NAME"], database["NAME"])
     with django_db_blocker.unblock():
         world = World(directory, database)
         try:

@@ -6,7 +6,6 @@ listens on a Unix socket in its own directory and nowhere else. Its directory is
 server ends by itself, within a minute, when that is taken away.
 """
 
-import fcntl
 import importlib.util
 import os
 import shutil
@@ -21,6 +20,7 @@ from typing import Any
 import psycopg
 
 from tests.faults.harness.history import POSTGRES_HISTORY
+from tests.faults.harness.once import made_once
 from tests.faults.harness.waiting import until
 from tests.faults.harness.workers import environment_of
 
@@ -167,7 +167,7 @@ class Cluster:
 
 def new_cluster(directory: Path, **settings: Any) -> Cluster:
     """A running copy of the template."""
-    template = _template()
+    template = Cluster(made_once("template", _make_template))
     _own(directory)
     subprocess.run(["cp", "-a", str(template.data), str(directory / "data")], check=True)
     cluster = Cluster(directory)
@@ -176,19 +176,8 @@ def new_cluster(directory: Path, **settings: Any) -> Cluster:
     return cluster
 
 
-def _template() -> Cluster:
-    """Made by whichever process of the run needs it first."""
-    run = Path(os.environ["SONIQ_TEST_RUN"])
-    directory = run / "template"
-    with (run / "template.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (directory / "made").exists():
-            _make_template(_own(directory))
-            (directory / "made").touch()
-    return Cluster(directory)
-
-
 def _make_template(directory: Path) -> None:
+    _own(directory)
     cluster = Cluster(directory)
     _run("initdb", "-U", ADMIN, "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync", "--wal-segsize=1",
          "-D", str(cluster.data))  # fmt: skip
