@@ -62,7 +62,7 @@ def test_random_kills_lose_nothing(served, chance):
     drain_under_kills(served, chance, write)
 
     served.check_rows()
-    killed = {worker.id for worker in served.workers if worker.unable and worker.introduced}
+    killed = set().union(*(worker.ids for worker in served.workers if worker.unable))
     owners: dict[str, list[str]] = {}
     for event in served.ledger.events("started"):
         owners.setdefault(event.job, []).append(event.worker)

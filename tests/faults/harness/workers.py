@@ -86,9 +86,13 @@ class WorkerProcess:
         return found[1]
 
     @property
-    def ids(self) -> list[str]:
-        """The worker ids of all processes that it has started, if it is a supervisor."""
-        return re.findall(r"^soniq worker (\S+)$", self.log, re.MULTILINE)
+    def ids(self) -> set[str]:
+        """All worker ids that it had: one that is taken for dead goes on under a new one.
+
+        Those of all processes that it has started, if it is a supervisor.
+        """
+        found = re.findall(r"^soniq worker (\S+)$|it goes on as (\S+)$", self.log, re.MULTILINE)
+        return {first or later for first, later in found}
 
     @property
     def introduced(self) -> bool:
