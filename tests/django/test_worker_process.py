@@ -219,6 +219,7 @@ def test_nothing_swallows_an_interrupt_before_the_worker_handles_it() -> None:
     """Such as a callback, which may raise nothing: it ends the program as SIGTERM does."""
     program = """
 import os, signal, django
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as ever, unless a script runs it in the background
 django.setup()
 from soniq_django.management.commands.soniq_worker import Command
 

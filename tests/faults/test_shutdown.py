@@ -6,7 +6,6 @@ import time
 import pytest
 
 from tests.faults.harness.seeds import size
-from tests.faults.harness.waiting import until
 from tests.faults.harness.world import SONIQ
 from tests.faults.work.jobs import ahold, hold, hold_again, leave_thread, quick, swallow, write
 
@@ -133,7 +132,7 @@ def test_signals_at_random_moments_leave_no_claim_without_an_owner(postgres, cha
         number = chance.choice([signal.SIGTERM, signal.SIGINT])
         try:
             worker.signal(number)
-            until(lambda w=worker: not w.alive or interrupted_import(w), "the signal's effect", GRACE + 30)
+            worker.wait_until(lambda w=worker: not w.alive or interrupted_import(w), GRACE + 30)
             if worker.alive:
                 worker.signal(number)
         except ProcessLookupError:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -146,9 +147,13 @@ class WorkerProcess:
         return time.monotonic() - begun
 
     def wait(self, timeout: float = PATIENCE) -> int:
-        """Wait for its end; its exit code. One that hangs says where."""
-        until(lambda: not self.alive, self._hung, timeout)
+        """Wait for its end; its exit code."""
+        self.wait_until(lambda: not self.alive, timeout)
         return self.process.returncode
+
+    def wait_until(self, condition: Callable[[], bool], timeout: float = PATIENCE) -> None:
+        """Wait for its end, or whatever else will do. One that hangs says where."""
+        until(condition, self._hung, timeout)
 
     def _hung(self) -> str:
         said = self.log
