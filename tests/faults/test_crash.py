@@ -36,7 +36,7 @@ def test_a_job_whose_worker_is_killed_is_run_by_another(world):
 def drain_under_kills(world, chance, *kinds):
     """SIGKILL over four workers, spread over the drain of many jobs of these kinds."""
     rounds = size("ROUNDS", small=5, full=20)
-    jobs = size("JOBS", small=1_000, full=20_000)
+    jobs = size("JOBS", small=600, full=20_000)
     world.soniq["MAX_CRASHES"] = rounds + 1  # chance may hit one job in every round
     workers = world.start_many(4)
     for kind in kinds:

@@ -31,7 +31,7 @@ def test_a_drain_survives_restarts_and_terminated_sessions(postgres, chance, mod
 
     Sessions end in the middle of commits, too: what an atomic job wrote is there once all the same.
     """
-    jobs = size("JOBS", small=2_000, full=20_000)
+    jobs = size("JOBS", small=800, full=20_000)
     restarts = size("RESTARTS", small=2, full=5)
     terminated = size("TERMINATED", small=10, full=50)
     if mode == "immediate":
