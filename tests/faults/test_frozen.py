@@ -89,9 +89,9 @@ def test_locks_of_a_frozen_worker_do_not_stop_the_rescue(postgres):
         other = postgres.enqueue(quick)
         until(lambda: postgres.ledger.events("finished", other), postgres.describe)
         session.execute("COMMIT")
+    go.touch()  # of jobs with a crash behind them, one runs at a time
     postgres.wait_started(locked, times=2, timeout=RESCUED + 5)
     frozen.thaw()
-    go.touch()
     postgres.finish()
 
 

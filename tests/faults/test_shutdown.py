@@ -12,6 +12,9 @@ from tests.faults.work.jobs import ahold, hold, hold_again, leave_thread, quick,
 pytestmark = pytest.mark.faults
 
 GRACE = SONIQ["SHUTDOWN_TIMEOUT"]
+AT_THE_LATEST = (
+    GRACE + 8
+)  # what would keep a process keeps it for a minute; a busy machine needs a few seconds
 
 
 def test_sigterm_finishes_short_jobs_and_leaves_nothing(world):
@@ -38,7 +41,7 @@ def test_a_job_longer_than_the_grace_is_given_back_unharmed(world, job):
     held = world.enqueue(job, until=str(go))
     world.wait_started(held)
 
-    assert GRACE * 0.9 < worker.stop() < GRACE + 4
+    assert GRACE * 0.9 < worker.stop() < AT_THE_LATEST
     row = world.job(held)
     assert (row.status, row.attempts, row.crashes) == ("queued", 0, 0)
 
@@ -54,7 +57,7 @@ def test_a_job_that_swallows_its_cancellation_does_not_keep_the_process(postgres
     held = postgres.enqueue(swallow)
     postgres.wait_started(held)
 
-    assert worker.stop() < GRACE + 5
+    assert worker.stop() < AT_THE_LATEST
     row = postgres.job(held)
     assert (row.status, row.attempts) == ("queued", 0)
 
@@ -68,7 +71,7 @@ def test_a_thread_that_a_job_has_left_does_not_keep_the_process(postgres):
     postgres.enqueue(leave_thread)
     postgres.wait_ended()
 
-    assert worker.stop() < GRACE + 5
+    assert worker.stop() < AT_THE_LATEST
     postgres.finish()
 
 
@@ -104,7 +107,7 @@ def test_sigterm_during_an_outage_ends_within_the_grace(postgres):
     postgres.cluster.stop()
     worker.wait_for_log("is away, trying again|heartbeat of worker .* failed")
     go.touch()  # the job ends, and nobody can be told
-    assert worker.stop() < GRACE + 5
+    assert worker.stop() < AT_THE_LATEST
     worker.unable = True
     postgres.cluster.start()
 
@@ -156,7 +159,7 @@ def test_a_worker_told_to_stop_before_it_reaches_the_database_leaves(postgres):
     postgres.cluster.stop()
     worker = postgres.start(wait=False)
     worker.wait_for_log("is away, trying again")
-    assert worker.stop() < GRACE + 3
+    assert worker.stop() < AT_THE_LATEST
     postgres.cluster.start()
     postgres.enqueue(quick)
     postgres.start()

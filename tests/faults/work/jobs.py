@@ -7,6 +7,7 @@ What they note and what they leave in the database is what the invariants are ch
 import asyncio
 import contextlib
 import ctypes
+import mmap
 import os
 import subprocess
 import sys
@@ -142,12 +143,12 @@ def fill(ctx: soniq.JobContext, go: str) -> None:
     note(ctx, "started")
     kept = []
     for size in (64 << 20, 1 << 20, 1 << 16):
-        with contextlib.suppress(MemoryError):
+        with contextlib.suppress(OSError):
             while True:
-                kept.append(bytearray(size))
+                kept.append(mmap.mmap(-1, size))  # address space, which is what is limited
     while not Path(go).exists():
         time.sleep(0.01)
-    kept.append(bytearray(1 << 30))
+    bytearray(1 << 30)
 
 
 # -- misbehaviour that a worker has to survive
