@@ -17,6 +17,10 @@ test:  ## run the tests on SQLite and PostgreSQL, on all cores
 quick:  ## run the tests that are neither slow nor kill processes
 	$(PYTHON) -m pytest -n auto -m "not slow and not faults"
 
+.PHONY: faults
+faults:  ## kill, freeze, cut off and starve real workers, at ordinary size
+	$(PYTHON) -m pytest -n auto -m faults
+
 .PHONY: coverage
 coverage:  ## run the tests, report branch coverage, fail if it is too low
 	$(PYTHON) -m coverage erase

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -91,3 +93,18 @@ def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
         for number, handler in previous.items():
             loop.remove_signal_handler(number)
             signal.signal(number, handler or signal.SIG_DFL)
+
+
+def end_process_within(seconds: float) -> None:
+    """End this process so many seconds from now, with exit code 0, if it has not ended by itself.
+
+    At its end Python waits for all threads but daemons, those that jobs have started and left included.
+    """
+
+    def end() -> None:
+        time.sleep(seconds)
+        logger.warning("ending the process without the threads that its jobs have left running")
+        logging.shutdown()
+        os._exit(0)
+
+    threading.Thread(target=end, name="soniq-end", daemon=True).start()

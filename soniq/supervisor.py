@@ -23,7 +23,7 @@ SUPERVISED = "SONIQ_SUPERVISED"  # set in the environment of a child
 PATIENCE = "SONIQ_PATIENCE"  # ... seconds that its jobs have once the supervisor is gone; unset = as ever
 LONGEST_BACKOFF = 15.0
 HEALTHY_AFTER = 10.0  # seconds that a child must have lived to be started anew without a pause
-PASSED_ON = (signal.SIGTERM, signal.SIGINT)
+STOPPED_BY = (signal.SIGTERM, signal.SIGINT)
 KILL_AFTER = 5.0  # seconds beyond the shutdown timeout
 RELOAD_PATIENCE = 2.0  # seconds that running jobs have to finish before their worker is replaced
 
@@ -92,7 +92,7 @@ class Supervisor:
                 elif isinstance(event, _Reload):
                     self._replace_all()
                 elif event is not None:
-                    self._stop(event)
+                    self._stop()
 
     def reload(self) -> None:
         """Replace all children, for instance because their code has changed. Any thread may call this.
@@ -146,7 +146,7 @@ class Supervisor:
         code = process.returncode
         reloaded, child.reloading, child.hurried = child.reloading, False, False
         child.hurry_at = float("inf")
-        if (self._stopping or reloaded) and -code in PASSED_ON:
+        if (self._stopping or reloaded) and -code == signal.SIGTERM:
             code = 0  # our signal met it before it listened to signals, so before it claimed anything
         if self._stopping or not self._restart:
             child.due = float("inf")
@@ -195,8 +195,12 @@ class Supervisor:
                 child.process.send_signal(signal.SIGTERM)
                 child.hurried, child.hurry_at = True, now + KILL_AFTER
 
-    def _stop(self, number: int) -> None:
-        """Pass the signal on; the first one also starts the time that the children have."""
+    def _stop(self) -> None:
+        """Tell the children; the first signal also starts the time that they have.
+
+        By SIGTERM, whichever came. Python makes of a SIGINT an exception, and while a program is being loaded
+        its imports may swallow that; the child would go on, and have to be killed.
+        """
         if not self._stopping:
             self._stopping = True
             self._kill_at = self._clock() + self._shutdown_timeout + KILL_AFTER
@@ -204,7 +208,7 @@ class Supervisor:
             if child.process is None:
                 child.due = float("inf")
             else:
-                child.process.send_signal(number)
+                child.process.send_signal(signal.SIGTERM)
 
     def _kill(self) -> None:
         self._kill_at = float("inf")
@@ -216,8 +220,8 @@ class Supervisor:
     @contextmanager
     def _signals(self) -> Iterator[None]:
         """SIGTERM and SIGINT become events of the loop."""
-        previous = {number: signal.getsignal(number) for number in PASSED_ON}
-        for number in PASSED_ON:
+        previous = {number: signal.getsignal(number) for number in STOPPED_BY}
+        for number in STOPPED_BY:
             signal.signal(number, lambda received, _frame: self._events.put(received))
         try:
             yield

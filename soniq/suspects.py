@@ -46,19 +46,16 @@ class Suspects:
 
     def sift(self, claims: Sequence[Claim]) -> tuple[list[Claim], list[Claim]]:
         """The claims that may be run, and the suspects among them that have to be given back."""
-        kept: list[Claim] = []
-        too_many: list[Claim] = []
-        for claim in claims:
-            if not claim.crashes or not self._enabled:
-                kept.append(claim)
-            elif self._busy:
-                too_many.append(claim)
-            else:
-                self._held, self._since = claim.job_id, self._clock()
-                kept.append(claim)
-        if too_many:
-            self._more = True
-        return kept, too_many
+        if not self._enabled:
+            return list(claims), []
+        found = [claim for claim in claims if claim.crashes]
+        if len(found) == 1 and not self._busy:
+            self._held, self._since = found[0].job_id, self._clock()
+            return list(claims), []
+        # Not one of several: it could kill the process before it is recorded that the others were given back,
+        # and they would be blamed again. The next claim, which is made once that is recorded, asks for one.
+        self._more = self._more or bool(found)
+        return [claim for claim in claims if not claim.crashes], found
 
     def found(self, count: int) -> None:
         """So many claims came of a request that asked for a suspect."""

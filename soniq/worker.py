@@ -148,6 +148,11 @@ class Worker:
         return self._slots.left_behind
 
     @property
+    def time_left(self) -> float:
+        """Seconds of the shutdown timeout that are left for what jobs have started. Asked in the loop."""
+        return self._stopping.time_left(1.0)
+
+    @property
     def listening(self) -> bool:
         """Whether the storage wakes this worker at present; if not, it polls."""
         return self._lookout.listening

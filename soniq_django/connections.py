@@ -32,6 +32,7 @@ logger = logging.getLogger("soniq.worker")
 T = TypeVar("T")
 
 IDLE = 0  # psycopg's TransactionStatus.IDLE; psycopg may not be installed
+IN_TRANSACTION = 1  # MySQL's SERVER_STATUS_IN_TRANS
 CHECK_AFTER = 5.0  # seconds a connection may rest before it is checked
 
 
@@ -199,6 +200,10 @@ def _is_at_rest(connection: BaseDatabaseWrapper) -> bool:
             return not driver.in_transaction
         except sqlite3.ProgrammingError:  # closed
             return False
+    if connection.vendor == "mysql":
+        # mysqlclient cannot say whether it is in a transaction, PyMySQL knows from the server's last answer.
+        status = getattr(driver, "server_status", None) or 0
+        return bool(driver.open) and not status & IN_TRANSACTION
     session = getattr(driver, "pgconn", None)  # of psycopg 3; others cannot say without asking the server
     return session is None or session.transaction_status == IDLE
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from django.core.exceptions import SynchronousOnlyOperation
-from django.db import OperationalError, connections
+from django.db import OperationalError, connections, transaction
+from django.db.models.signals import post_save
 
 from soniq import BackendNotReady, Soniq
 from soniq.jobs import ClaimRequest
 from soniq_django.backend import DjangoBackend
 from soniq_django.models import Job
 from soniq_django.store import errors
+from tests.shop.models import Note
 from tests.support.vendors import ALIASES, SQLITE
 from tests.yard.jobs import noop, write_note
 
@@ -83,3 +87,50 @@ def test_a_generator_is_read_as_its_jobs_are_stored(app: Soniq, alias: str) -> N
 
     assert len(write_note.enqueue_many(arguments(5000))) == 5000
     assert Job.objects.using(alias).count() == 5000
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+def test_a_job_enqueued_by_a_receiver_shares_the_fate_of_what_it_tells_of(app: Soniq, alias: str) -> None:
+    """Of a row that is rolled back there is no job; of one that is committed there is."""
+
+    def tell(**_: object) -> None:
+        noop.enqueue()
+
+    post_save.connect(tell, sender=Note)
+    try:
+        with suppress(Undo), transaction.atomic(alias):
+            Note.objects.using(alias).create(text="undone")
+            raise Undo
+        assert app.backend.list_jobs() == []
+
+        with transaction.atomic(alias):
+            Note.objects.using(alias).create(text="kept")
+    finally:
+        post_save.disconnect(tell, sender=Note)
+    assert len(app.backend.list_jobs()) == 1
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+def test_a_thread_enqueues_on_a_connection_of_its_own(app: Soniq, alias: str) -> None:
+    """Its job is there at once, whatever becomes of the block that the thread was started in."""
+    ids = []
+
+    def work() -> None:
+        try:
+            ids.append(noop.enqueue())
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=work)
+    if (
+        connections[alias].vendor == "sqlite"
+    ):  # one writer at a time: a block that had written would hold the thread up
+        thread.start()
+        thread.join()
+    else:
+        with suppress(Undo), transaction.atomic(alias):
+            noop.enqueue()
+            thread.start()
+            thread.join()
+            raise Undo
+    assert [job.id for job in app.backend.list_jobs()] == ids

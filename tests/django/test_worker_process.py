@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from soniq import Soniq
+from soniq.supervisor import Supervisor
 from tests.yard.jobs import await_for, fail, in_default_executor, noop, swallow, wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -186,6 +188,61 @@ def test_workers_stop_when_their_supervisor_is_gone(app: Soniq, start) -> None:
     process.wait()
 
     until(lambda: not app.backend.list_workers(), None)
+
+
+def test_a_worker_that_lost_its_interrupt_while_loading_is_stopped_all_the_same(tmp_path: Path) -> None:
+    """Python's imports may swallow a SIGINT; its supervisor, told to stop by one, does not rely on that."""
+    loading = tmp_path / "loading"
+    deaf = "import pathlib, signal, sys, time; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+    deaf += "; pathlib.Path(sys.argv[1]).touch(); time.sleep(60)"
+    supervisor = Supervisor(
+        [sys.executable, "-c", deaf, str(loading)],
+        1,
+        environment={},
+        restart=True,
+        shutdown_timeout=30,
+    )
+
+    def interrupt() -> None:
+        until(loading.exists, None)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    begun = time.monotonic()
+    assert supervisor.run() == 0
+    thread.join()
+    assert time.monotonic() - begun < PATIENCE
+
+
+def test_nothing_swallows_an_interrupt_before_the_worker_handles_it() -> None:
+    """Such as a callback, which may raise nothing: it ends the program as SIGTERM does."""
+    program = """
+import os, signal, django
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as ever, unless a script runs it in the background
+django.setup()
+from soniq_django.management.commands.soniq_worker import Command
+
+class Interrupted:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+class Starting(Command):
+    def handle(self, **options):
+        Interrupted()
+        print("went on")
+
+Starting().run_from_argv(["manage.py", "soniq_worker"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
 def test_only_the_named_queues_are_served(app: Soniq, start) -> None:

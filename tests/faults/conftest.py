@@ -2,19 +2,34 @@
 
 import os
 import random
+import shutil
+import signal
 import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.faults.harness.cluster import migrate, missing_reason, new_cluster
+from tests.faults.harness.cluster import migrate, missing_binaries, new_cluster
 from tests.faults.harness.history import SQLITE_HISTORY
+from tests.faults.harness.mariadb import SharedServer
+from tests.faults.harness.once import made_once
 from tests.faults.harness.seeds import seeded
 from tests.faults.harness.world import World
-from tests.support.databases import chosen_vendors
+from tests.support.databases import chosen_vendors, missing_reason
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interruptible() -> Iterator[None]:
+    """A run that a script has started in the background ignores SIGINT, and so would workers that load."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture
@@ -40,14 +55,14 @@ def postgres(directory: Path, options, django_db_blocker) -> Iterator[World]:
     """A world on a PostgreSQL of its own."""
     if "postgres" not in chosen_vendors():
         pytest.skip("postgres: not in SONIQ_TEST_VENDORS")
-    if reason := missing_reason():
+    if reason := missing_binaries():
         pytest.skip(f"postgres: {reason}")
     directory.chmod(0o755)  # the server may run as another user
     directory.parent.chmod(directory.parent.stat().st_mode | 0o055)
     cluster = new_cluster(directory / "pg", **options)
     try:
         with django_db_blocker.unblock():
-            world = World(directory, cluster.database(), cluster=cluster)
+            world = World(directory, cluster.database(), server=cluster)
             try:
                 yield world
             finally:
@@ -56,23 +71,38 @@ def postgres(directory: Path, options, django_db_blocker) -> Iterator[World]:
         cluster.remove()
 
 
-@pytest.fixture
-def sqlite(directory: Path, django_db_blocker) -> Iterator[World]:
-    """A world on an SQLite file of its own."""
-    if "sqlite" not in chosen_vendors():
-        pytest.skip("sqlite: not in SONIQ_TEST_VENDORS")
-    database = {
+def sqlite_database(folder: Path) -> dict[str, Any]:
+    return {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": str(directory / "db.sqlite3"),
+        "NAME": str(folder / "db.sqlite3"),
         "OPTIONS": {
             "timeout": 2,
             "transaction_mode": "IMMEDIATE",
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         },
     }
+
+
+def make_sqlite(folder: Path) -> None:
+    database = sqlite_database(folder)
     migrate(database)
     with closing(sqlite3.connect(database["NAME"])) as session:
         session.executescript(SQLITE_HISTORY)
+
+
+@pytest.fixture
+def sqlite_folder(directory: Path) -> Path:
+    """Where the file is."""
+    return directory
+
+
+@pytest.fixture
+def sqlite(directory: Path, sqlite_folder: Path, django_db_blocker) -> Iterator[World]:
+    """A world on an SQLite file of its own."""
+    if "sqlite" not in chosen_vendors():
+        pytest.skip("sqlite: not in SONIQ_TEST_VENDORS")
+    database = sqlite_database(sqlite_folder)
+    shutil.copy(sqlite_database(made_once("sqlite", make_sqlite))["NAME"], database["NAME"])
     with django_db_blocker.unblock():
         world = World(directory, database)
         try:
@@ -81,7 +111,32 @@ def sqlite(directory: Path, django_db_blocker) -> Iterator[World]:
             world.close()
 
 
-@pytest.fixture(params=["postgres", "sqlite"])
+@pytest.fixture
+def mysql(directory: Path, django_db_blocker) -> Iterator[World]:
+    """A world on a database of its own, on the MariaDB or MySQL server of the run."""
+    if "mysql" not in chosen_vendors():
+        pytest.skip("mysql: not in SONIQ_TEST_VENDORS")
+    if reason := missing_reason("mysql"):
+        pytest.skip(f"mysql: {reason}")
+    server = SharedServer()
+    try:
+        with django_db_blocker.unblock():
+            world = World(directory, server.database(), server=server)
+            try:
+                yield world
+            finally:
+                world.close()
+    finally:
+        server.remove()
+
+
+@pytest.fixture(params=["postgres", "mysql"])
+def served(request: pytest.FixtureRequest) -> World:
+    """A scenario for databases that have a server."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(params=["postgres", "sqlite", "mysql"])
 def world(request: pytest.FixtureRequest) -> World:
-    """A scenario that makes sense on both."""
+    """A scenario that makes sense on all of them."""
     return request.getfixturevalue(request.param)

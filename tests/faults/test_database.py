@@ -3,6 +3,7 @@
 import re
 import time
 from contextlib import ExitStack
+from functools import partial
 
 import psycopg
 import pytest
@@ -11,6 +12,7 @@ from soniq import BackendUnavailable
 from soniq_django.models import Job
 from tests.faults.harness.seeds import size
 from tests.faults.harness.waiting import until
+from tests.faults.harness.workers import probe_is_content
 from tests.faults.work.jobs import awrite_once, quick, write, write_once
 
 pytestmark = pytest.mark.faults
@@ -29,7 +31,7 @@ def test_a_drain_survives_restarts_and_terminated_sessions(postgres, chance, mod
 
     Sessions end in the middle of commits, too: what an atomic job wrote is there once all the same.
     """
-    jobs = size("JOBS", small=2_000, full=20_000)
+    jobs = size("JOBS", small=800, full=20_000)
     restarts = size("RESTARTS", small=2, full=5)
     terminated = size("TERMINATED", small=10, full=50)
     if mode == "immediate":
@@ -60,6 +62,27 @@ def test_a_drain_survives_restarts_and_terminated_sessions(postgres, chance, mod
     postgres.check_rows()
     if job.options.atomic:
         assert set(postgres.written().values()) == {1}
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("job", [write, write_once, awrite_once], ids=["plain", "atomic", "async-atomic"])
+def test_a_drain_survives_killed_sessions(mysql, chance, job):
+    """MariaDB's sessions are killed, one by one and all at once; nothing is lost, and no worker exits."""
+    jobs = size("JOBS", small=600, full=20_000)
+    kills = size("TERMINATED", small=10, full=50)
+    workers = mysql.start_many(2)
+    mysql.enqueue_many(job, ({"ms": chance.choice([0, 1, 5, 20])} for _ in range(jobs)))
+    for number in range(kills):
+        mysql.wait_progress(int(jobs * (number + chance.random()) / (kills + 1)), timeout=120)
+        mysql.away(
+            mysql.shared.kill_sessions if number % 5 == 4 else partial(mysql.shared.kill_session, chance)
+        )
+    mysql.wait_ended(600)
+    assert all(worker.alive for worker in workers)
+    mysql.finish()
+    mysql.check_rows()
+    if job.options.atomic:
+        assert set(mysql.written().values()) == {1}
 
 
 def test_a_worker_starts_before_its_database(postgres):
@@ -102,6 +125,10 @@ def test_a_read_only_database_is_not_an_empty_queue(postgres):
     with pytest.raises(BackendUnavailable, match="read-only"):
         postgres.enqueue(write)
     worker.wait_for_log("is away, trying again.*read-only", times=2)
+    until(
+        lambda: not probe_is_content(postgres.database, postgres.soniq),
+        "the probe telling that nobody can work",
+    )
     postgres.cluster.set(default_transaction_read_only="off")
     postgres.outages.append((begun, time.time() + 5))
     postgres.rows(Job).exists()
@@ -109,6 +136,7 @@ def test_a_read_only_database_is_not_an_empty_queue(postgres):
     more = postgres.enqueue_many(write, [{}] * 20)
     postgres.wait_progress(len(jobs + more), timeout=BACK_WITHIN)
     assert worker.alive
+    assert probe_is_content(postgres.database, postgres.soniq)
     postgres.finish()
     postgres.check_rows()
 

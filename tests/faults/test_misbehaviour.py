@@ -41,6 +41,7 @@ def test_each_misbehaviour_is_recorded_and_the_next_job_is_unharmed(world):
     ]
     assert not troubled, "these harmed the next job"
     assert {str(pk) for pk, row in ended.items() if row.status == "done"} == {*bad, *good}
+    assert set(good) == set(world.written()) - set(bad)
     assert not world.rows(Row).filter(attempt=-1).exists()  # what was left open was not committed
     assert "the result was not stored" in (world.job(bad[HARMLESS.index(jobs.large_result)]).last_error or "")
     world.finish()

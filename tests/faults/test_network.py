@@ -81,6 +81,24 @@ def test_a_slow_network_is_no_reason_for_a_rescue(postgres):
     assert postgres.ledger.count("started") == len(jobs)
 
 
+def test_a_line_of_a_few_kilobytes_a_second_is_no_reason_for_a_rescue(postgres):
+    """Claims crawl and outcomes crawl; the heart is heard in time, and each job runs once."""
+    worker = postgres.start("--concurrency", "2", database=postgres.proxied, SWEEP_INTERVAL=10.0)
+    go = postgres.path()
+    held = postgres.enqueue(hold_again, until=str(go))
+    postgres.wait_started(held)
+    postgres.proxy.rate = 4_000.0
+    postgres.start("--concurrency", "1", "--queues", "others")  # it sweeps, and can take nothing
+    postgres.enqueue_many(quick, [{}] * 10)
+    time.sleep(2 * postgres.soniq["DEAD_AFTER"])
+    go.touch()
+    postgres.wait_ended(60)
+    postgres.proxy.heal()
+    postgres.finish()
+    assert postgres.ledger.count("started") == 11
+    assert {event.worker for event in postgres.ledger.events("started")} == {worker.id}
+
+
 @pytest.mark.parametrize("zero_loss", [True, False], ids=["synchronous", "asynchronous"])
 def test_failover_to_a_promoted_standby(postgres, directory, zero_loss):
     """The primary is killed, its replica promoted, and the address moved.

@@ -6,13 +6,15 @@ import time
 import pytest
 
 from tests.faults.harness.seeds import size
-from tests.faults.harness.waiting import until
 from tests.faults.harness.world import SONIQ
-from tests.faults.work.jobs import ahold, hold, hold_again, quick, swallow, write
+from tests.faults.work.jobs import ahold, hold, hold_again, leave_thread, quick, swallow, write
 
 pytestmark = pytest.mark.faults
 
 GRACE = SONIQ["SHUTDOWN_TIMEOUT"]
+AT_THE_LATEST = (
+    GRACE + 8
+)  # what would keep a process keeps it for a minute; a busy machine needs a few seconds
 
 
 def test_sigterm_finishes_short_jobs_and_leaves_nothing(world):
@@ -39,7 +41,7 @@ def test_a_job_longer_than_the_grace_is_given_back_unharmed(world, job):
     held = world.enqueue(job, until=str(go))
     world.wait_started(held)
 
-    assert GRACE * 0.9 < worker.stop() < GRACE + 4
+    assert GRACE * 0.9 < worker.stop() < AT_THE_LATEST
     row = world.job(held)
     assert (row.status, row.attempts, row.crashes) == ("queued", 0, 0)
 
@@ -55,11 +57,21 @@ def test_a_job_that_swallows_its_cancellation_does_not_keep_the_process(postgres
     held = postgres.enqueue(swallow)
     postgres.wait_started(held)
 
-    assert worker.stop() < GRACE + 5
+    assert worker.stop() < AT_THE_LATEST
     row = postgres.job(held)
     assert (row.status, row.attempts) == ("queued", 0)
 
     postgres.app.cancel_now([held])
+    postgres.finish()
+
+
+def test_a_thread_that_a_job_has_left_does_not_keep_the_process(postgres):
+    """Python would wait for it at its end; it gets the time that jobs get."""
+    worker = postgres.start()
+    postgres.enqueue(leave_thread)
+    postgres.wait_ended()
+
+    assert worker.stop() < AT_THE_LATEST
     postgres.finish()
 
 
@@ -95,7 +107,7 @@ def test_sigterm_during_an_outage_ends_within_the_grace(postgres):
     postgres.cluster.stop()
     worker.wait_for_log("is away, trying again|heartbeat of worker .* failed")
     go.touch()  # the job ends, and nobody can be told
-    assert worker.stop() < GRACE + 5
+    assert worker.stop() < AT_THE_LATEST
     worker.unable = True
     postgres.cluster.start()
 
@@ -123,7 +135,7 @@ def test_signals_at_random_moments_leave_no_claim_without_an_owner(postgres, cha
         number = chance.choice([signal.SIGTERM, signal.SIGINT])
         try:
             worker.signal(number)
-            until(lambda w=worker: not w.alive or interrupted_import(w), "the signal's effect", GRACE + 30)
+            worker.wait_until(lambda w=worker: not w.alive or interrupted_import(w), GRACE + 30)
             if worker.alive:
                 worker.signal(number)
         except ProcessLookupError:
@@ -147,7 +159,7 @@ def test_a_worker_told_to_stop_before_it_reaches_the_database_leaves(postgres):
     postgres.cluster.stop()
     worker = postgres.start(wait=False)
     worker.wait_for_log("is away, trying again")
-    assert worker.stop() < GRACE + 3
+    assert worker.stop() < AT_THE_LATEST
     postgres.cluster.start()
     postgres.enqueue(quick)
     postgres.start()

@@ -11,9 +11,9 @@ from soniq import BackendUnavailable
 from tests.faults.harness.namespace import namespace
 from tests.faults.harness.pooler import PORT, missing_reason, pooler
 from tests.faults.harness.waiting import until
-from tests.faults.work.jobs import awrite, write
+from tests.faults.work.jobs import awrite, hold_again, write
 
-pytestmark = [pytest.mark.faults, pytest.mark.system]
+pytestmark = pytest.mark.system
 
 
 def test_a_pooler_in_transaction_mode_changes_nothing_but_the_wake_ups(postgres, directory):
@@ -48,35 +48,79 @@ def test_a_pooler_in_transaction_mode_changes_nothing_but_the_wake_ups(postgres,
     assert postgres.ledger.count("started") == len(jobs) + 1
 
 
-@pytest.fixture
-def small_disk(directory):
-    """A file system of its own under the scenario's server."""
-    mount = directory / "pg"
+@contextlib.contextmanager
+def small_disk(mount, size):
+    """A file system of its own at a directory."""
     mount.mkdir()
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=160m,mode=755", "soniq-faults", str(mount)],
+        ["mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "soniq-faults", str(mount)],
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode != 0:
         pytest.skip(f"cannot mount a tmpfs: {done.stderr.strip()}")
-    yield mount
-    subprocess.run(["umount", "-l", str(mount)], check=False)
+    try:
+        yield mount
+    finally:
+        subprocess.run(["umount", "-l", str(mount)], check=False)
 
 
-def test_a_full_disk_reaches_the_caller_and_stops_no_worker(small_disk, postgres):
+@pytest.fixture
+def server_disk(directory):
+    """Under the scenario's server."""
+    with small_disk(directory / "pg", "160m") as mount:
+        yield mount
+
+
+@pytest.fixture
+def sqlite_folder(directory):
+    """Under the scenario's SQLite file."""
+    with small_disk(directory / "disk", "8m") as mount:
+        yield mount
+
+
+def fill(ballast):
+    """Leave no room beside it."""
+    with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+        while True:
+            file.write(b"\0" * (1 << 12))
+
+
+def test_a_full_disk_under_sqlite_reaches_the_caller_and_stops_no_worker(sqlite, sqlite_folder):
+    """Enqueue says what is wrong, the worker too, without spinning; with space again all proceeds."""
+    worker = sqlite.start()
+    go = sqlite.path()
+    held = sqlite.enqueue(hold_again, until=str(go))
+    sqlite.wait_started(held)
+    ballast = sqlite_folder / "ballast"
+    fill(ballast)
+    begun, lines = time.time(), len(worker.log.splitlines())
+    with pytest.raises(BackendUnavailable, match="full"):
+        while True:
+            sqlite.enqueue_many(write, [{"ms": 0}] * 500)
+    go.touch()
+    worker.wait_for_log("is away, trying again.*full")
+    time.sleep(3)
+    assert worker.alive
+    assert len(worker.log.splitlines()) - lines < 60
+
+    ballast.unlink()
+    sqlite.outages.append((begun, time.time() + sqlite.soniq["DEAD_AFTER"] + 2))
+    sqlite.enqueue_many(write, [{}] * 20)
+    sqlite.finish()
+    assert worker.process.returncode == 0
+
+
+def test_a_full_disk_reaches_the_caller_and_stops_no_worker(server_disk, postgres):
     """Enqueue raises; the worker backs off. Once there is space again everything proceeds."""
     worker = postgres.start()
     first = postgres.enqueue_many(write, [{}] * 50)
     postgres.wait_ended()
 
-    ballast = small_disk / "ballast"
+    ballast = server_disk / "ballast"
     begun = time.time()
-    with ballast.open("wb") as file, pytest.raises(OSError, match="No space left"):
-        while True:
-            file.write(b"\0" * (1 << 20))
-            file.flush()
+    fill(ballast)
     refused = 0
     with pytest.raises(BackendUnavailable):
         while True:

@@ -25,6 +25,8 @@ SERVERS = {  # vendor -> where its URL is, and where the reason why there is non
     "mysql": ("SONIQ_TEST_MYSQL_URL", "SONIQ_TEST_NO_MYSQL"),
 }
 
+ENGINES = {"postgres": "django.db.backends.postgresql", "mysql": "django.db.backends.mysql"}
+
 
 class BadVendorsError(ValueError):
     """SONIQ_TEST_VENDORS cannot be used."""
@@ -92,23 +94,24 @@ def name_prefix(run: str) -> str:
 
 
 def _postgres(_alias: str) -> dict[str, Any]:
-    return _on_server("postgres", "django.db.backends.postgresql")
+    return settings_on_server("postgres")
 
 
 def _mysql(_alias: str) -> dict[str, Any]:
     install_driver()
-    settings = _on_server("mysql", "django.db.backends.mysql")
+    settings = settings_on_server("mysql")
     # MariaDB's default: a few characters, and "a", "A" and "a " are the same.
     settings["TEST"] |= {"CHARSET": "latin1", "COLLATION": "latin1_swedish_ci"}
     return settings
 
 
-def _on_server(vendor: str, engine: str) -> dict[str, Any]:
+def settings_on_server(vendor: str) -> dict[str, Any]:
+    """Of this process's own database on the vendor's server."""
     url = urlsplit(os.environ[SERVERS[vendor][0]])
     options = dict(parse_qsl(url.query))
     name = name_prefix(os.environ.get("SONIQ_TEST_RUN", "soniq")) + _worker()
     return {
-        "ENGINE": engine,
+        "ENGINE": ENGINES[vendor],
         "NAME": name,
         "TEST": {"NAME": name},
         "USER": unquote(url.username or ""),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from soniq import BackendUnavailable, ConfigurationError, Soniq
 from soniq.execution import Outcome
 from soniq.recycling import Recycling
 from soniq.settings import check_queues
+from soniq.stopping import end_process_within
 from soniq.supervisor import PATIENCE, RELOAD_PATIENCE, SUPERVISED, Supervisor, stop_with_supervisor
 from soniq.worker import Worker
 from soniq_django.commands.base import WithExamples
@@ -53,6 +55,10 @@ class Command(WithExamples):
     def run_from_argv(self, argv: list[str]) -> None:
         """Called by manage.py; other programs use call_command, and go on afterwards."""
         self.is_program = True
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            # Until the worker handles signals, Ctrl-C is to end the program as SIGTERM does. The exception
+            # that Python makes of it is swallowed where it meets the imports' own callbacks.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         super().run_from_argv(argv)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -169,6 +175,8 @@ class Command(WithExamples):
             # keep the process, and run beside whoever gets their job next.
             logging.shutdown()
             os._exit(0)
+        if self.is_program:
+            end_process_within(worker.time_left)
 
 
 def _measure(options: dict[str, Any]) -> None:

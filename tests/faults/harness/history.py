@@ -52,6 +52,27 @@ CREATE TRIGGER faults_deleted AFTER DELETE ON soniq_jobs BEGIN {_SQLITE_INSERT}
 END;
 """
 
+_MYSQL_INSERT = """
+    INSERT INTO faults_history
+        (at, job, old, new, worker, attempts, attempts_before, crashes, crashes_before)
+    VALUES (UNIX_TIMESTAMP(SYSDATE(6)), """
+
+MYSQL_HISTORY = (
+    """
+CREATE TABLE faults_history (
+    n bigint AUTO_INCREMENT PRIMARY KEY, at double, job char(36), old varchar(20), new varchar(20),
+    worker char(36), attempts int, attempts_before int, crashes int, crashes_before int
+)""",
+    f"""CREATE TRIGGER faults_inserted AFTER INSERT ON soniq_jobs FOR EACH ROW {_MYSQL_INSERT}
+    NEW.id, NULL, NEW.status, NULL, NEW.attempts, NULL, NEW.crashes, NULL)""",
+    f"""CREATE TRIGGER faults_updated AFTER UPDATE ON soniq_jobs FOR EACH ROW
+    IF NEW.status <> OLD.status THEN {_MYSQL_INSERT}
+    NEW.id, OLD.status, NEW.status,
+    CASE WHEN NEW.status = 'processing' THEN NEW.worker_id ELSE OLD.worker_id END,
+    NEW.attempts, OLD.attempts, NEW.crashes, OLD.crashes); END IF""",
+    f"""CREATE TRIGGER faults_deleted AFTER DELETE ON soniq_jobs FOR EACH ROW {_MYSQL_INSERT}
+    OLD.id, OLD.status, 'deleted', OLD.worker_id, OLD.attempts, OLD.attempts, OLD.crashes, OLD.crashes)""",
+)
 
 HISTORY = """
 SELECT at, job, old, new, worker, attempts, attempts_before, crashes, crashes_before

@@ -19,12 +19,14 @@ class Proxy:
     """Passes bytes from a port to the Unix socket in ``directory``, and back.
 
     ``delay``   seconds per direction and message
+    ``rate``    bytes per second, of all connections together; 0 = as fast as it goes
     ``port``    where it listens
     """
 
     def __init__(self, directory: Path, address: str = "127.0.0.1") -> None:
         self.address = address
         self.delay = 0.0
+        self.rate = 0.0
         self.port = 0
         self.answers_lost = 0  # how often lose_answer_to() struck
         self._target = directory
@@ -45,7 +47,7 @@ class Proxy:
 
     def heal(self) -> None:
         """What was on its way arrives, as TCP has it after a partition."""
-        self.delay = 0.0
+        self.delay = self.rate = 0.0
         self._call(self._set_open(True))
 
     def retarget(self, directory: Path) -> None:
@@ -70,6 +72,7 @@ class Proxy:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
 
     async def _listen(self) -> None:
+        self._line = asyncio.Lock()
         self._open = asyncio.Event()
         self._open.set()
         self._server = await asyncio.start_server(self._accept, self.address, 0)
@@ -116,7 +119,7 @@ class Proxy:
     async def _forward(self, link: "_Link", reader: asyncio.StreamReader) -> None:
         assert link.server is not None
         while data := await reader.read(1 << 16):
-            await self._travel()
+            await self._travel(data)
             if self._lost is not None and self._lost in data:
                 self._lost = None
                 link.loses_answer = True
@@ -125,7 +128,7 @@ class Proxy:
 
     async def _back(self, link: "_Link", reader: asyncio.StreamReader) -> None:
         while data := await reader.read(1 << 16):
-            await self._travel()
+            await self._travel(data)
             if link.loses_answer:
                 self.answers_lost += 1
                 link.reset()
@@ -133,9 +136,12 @@ class Proxy:
             link.client.write(data)
             await link.client.drain()
 
-    async def _travel(self) -> None:
+    async def _travel(self, data: bytes) -> None:
         if self.delay:
             await asyncio.sleep(self.delay)
+        if self.rate:
+            async with self._line:  # one after the other, as on one line
+                await asyncio.sleep(len(data) / self.rate)
         await self._open.wait()
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,30 @@ from tests.faults.harness.waiting import PATIENCE, until
 from tests.support.docs import ROOT
 
 
+def environment_of(database: dict[str, Any], soniq: dict[str, Any]) -> dict[str, str]:
+    """In which a program finds the scenario's project."""
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.faults.settings",
+        "FAULTS_SETTINGS": json.dumps({"database": database, "soniq": soniq}),
+        "PYTHONPATH": str(ROOT),
+    }
+
+
+def probe_is_content(database: dict[str, Any], soniq: dict[str, Any]) -> bool:
+    """What ``manage.py soniq_health`` says."""
+    command = [sys.executable, "-m", "django", "soniq_health"]
+    environment = environment_of(database, soniq)
+    return subprocess.run(command, env=environment, capture_output=True, check=False).returncode == 0
+
+
 class WorkerProcess:
     """One worker process, from its start to its end.
 
     It ends with the test run as well, however that ends: its standard input closes, and it takes that for
     the end of its supervisor.
+
+    :param supervisor: it is one itself, so ``within`` has to see to its end
     """
 
     def __init__(
@@ -32,6 +52,7 @@ class WorkerProcess:
         arguments: tuple[str, ...] = (),
         environment: dict[str, str] | None = None,
         within: tuple[str, ...] = (),
+        supervisor: bool = False,
     ) -> None:
         self.log_path = log
         self.unable = False  # whether the scenario killed, froze or cut off this worker
@@ -39,11 +60,8 @@ class WorkerProcess:
             self.process = subprocess.Popen(
                 [*within, sys.executable, "-W", "error", "-m", "django", "soniq_worker", *arguments],
                 env={
-                    **os.environ,
-                    "DJANGO_SETTINGS_MODULE": "tests.faults.settings",
-                    "FAULTS_SETTINGS": json.dumps({"database": database, "soniq": soniq}),
-                    "PYTHONPATH": str(ROOT),
-                    "SONIQ_SUPERVISED": "1",
+                    **environment_of(database, soniq),
+                    **({} if supervisor else {"SONIQ_SUPERVISED": "1"}),
                     "PYTHONFAULTHANDLER": "1",
                     VARIABLE: str(ledger),
                     **(environment or {}),
@@ -67,6 +85,15 @@ class WorkerProcess:
         found = re.search(r"^soniq worker (\S+)$", self.log, re.MULTILINE)
         assert found, f"it has not introduced itself: {self.log}"
         return found[1]
+
+    @property
+    def ids(self) -> set[str]:
+        """All worker ids that it had: one that is taken for dead goes on under a new one.
+
+        Those of all processes that it has started, if it is a supervisor.
+        """
+        found = re.findall(r"^soniq worker (\S+)$|it goes on as (\S+)$", self.log, re.MULTILINE)
+        return {first or later for first, later in found}
 
     @property
     def introduced(self) -> bool:
@@ -107,18 +134,26 @@ class WorkerProcess:
         """SIGCONT."""
         self.process.send_signal(signal.SIGCONT)
 
-    def stop(self, timeout: float = PATIENCE) -> float:
-        """SIGTERM, and wait for its end, which has to be a good one; how many seconds that took."""
+    def stop(self, timeout: float = PATIENCE, *, loading: bool = False) -> float:
+        """SIGTERM, and wait for its end, which has to be a good one; how many seconds that took.
+
+        :param loading: it may not have got as far as to handle signals, and then ends as any program does
+        """
         begun = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         code = self.wait(timeout)
-        assert code == 0, f"worker {self.pid} ended with {code}:\n{self.log[-6000:]}"
+        good = (0, -signal.SIGTERM) if loading else (0,)
+        assert code in good, f"worker {self.pid} ended with {code}:\n{self.log[-6000:]}"
         return time.monotonic() - begun
 
     def wait(self, timeout: float = PATIENCE) -> int:
-        """Wait for its end; its exit code. One that hangs says where."""
-        until(lambda: not self.alive, self._hung, timeout)
+        """Wait for its end; its exit code."""
+        self.wait_until(lambda: not self.alive, timeout)
         return self.process.returncode
+
+    def wait_until(self, condition: Callable[[], bool], timeout: float = PATIENCE) -> None:
+        """Wait for its end, or whatever else will do. One that hangs says where."""
+        until(condition, self._hung, timeout)
 
     def _hung(self) -> str:
         said = self.log

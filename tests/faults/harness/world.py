@@ -17,6 +17,7 @@ from tests.faults.harness import invariants
 from tests.faults.harness.cluster import Cluster
 from tests.faults.harness.evidence import gather
 from tests.faults.harness.ledger import Ledger
+from tests.faults.harness.mariadb import SharedServer
 from tests.faults.harness.proxy import Proxy
 from tests.faults.harness.waiting import PATIENCE, until
 from tests.faults.harness.workers import WorkerProcess
@@ -46,7 +47,7 @@ class World:
         directory: Path,
         database: dict[str, Any],
         *,
-        cluster: Cluster | None = None,
+        server: Cluster | SharedServer | None = None,
         soniq: Mapping[str, Any] | None = None,
     ) -> None:
         self.directory = directory
@@ -57,7 +58,8 @@ class World:
         self.enqueued: list[str] = []
         self.outages: list[tuple[float, float]] = []
         self.gone: set[str] = set()
-        self._cluster = cluster
+        self.lost: set[str] = set()  # ids of workers that died under a supervisor
+        self._server = server
         self.proxy_address = "127.0.0.1"
         self._proxy: Proxy | None = None
         self._files = 0
@@ -75,7 +77,7 @@ class World:
 
     def move_to(self, cluster: Cluster) -> None:
         """The scenario's server is another one now; whoever owns it removes it."""
-        self._cluster = cluster
+        self._server = cluster
         self.use(cluster.database())
 
     # -- its parts
@@ -88,8 +90,14 @@ class World:
     @property
     def cluster(self) -> Cluster:
         """The scratch server."""
-        assert self._cluster is not None, "this scenario has no server"
-        return self._cluster
+        assert isinstance(self._server, Cluster), "this scenario has no server of its own"
+        return self._server
+
+    @property
+    def shared(self) -> SharedServer:
+        """The database on the server of the run."""
+        assert isinstance(self._server, SharedServer), "this scenario shares no server"
+        return self._server
 
     @property
     def proxy(self) -> Proxy:
@@ -117,11 +125,13 @@ class World:
         wait: bool = True,
         environment: dict[str, str] | None = None,
         within: tuple[str, ...] = (),
+        supervisor: bool = False,
         **soniq: Any,
     ) -> WorkerProcess:
         """Start a worker and, unless told otherwise, wait until it is registered.
 
         :param within: a command to start it with, such as one that enters a namespace
+        :param supervisor: the arguments make it one
         """
         worker = WorkerProcess(
             self.directory / f"worker{len(self.workers)}.log",
@@ -131,6 +141,7 @@ class World:
             arguments=arguments,
             environment=environment,
             within=within,
+            supervisor=supervisor,
         )
         self.workers.append(worker)
         if wait:
@@ -209,14 +220,6 @@ class World:
             every=0.1,
         )
 
-    def wait_progress_of(self, job: str, timeout: float = PATIENCE) -> None:
-        """Wait until a run of the job has finished."""
-        until(
-            lambda: self.ledger.events("finished", job),
-            lambda: f"job {job} finishing; {self.describe()}",
-            timeout,
-        )
-
     def wait_progress(self, count: int, timeout: float = PATIENCE) -> None:
         """Wait until so many runs have finished."""
         until(
@@ -250,7 +253,8 @@ class World:
         for worker in self.workers:
             if worker.alive:
                 worker.thaw()
-                worker.stop()
+                # One that was started late may still be loading; once it is registered, it handles signals.
+                worker.stop(loading=not worker.introduced or not self.known(worker))
         try:
             invariants.check(gather(self, None if dead is None else set(dead)))
         except AssertionError as error:
@@ -277,14 +281,7 @@ class World:
 
     def sessions(self) -> str:
         """What the program under test has open in the server, and what it does there."""
-        if self._cluster is None:
-            return ""
-        query = (
-            "SELECT string_agg(concat_ws(' ', state, wait_event, application_name, left(query, 60)), '; ')"
-            " FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name <> 'test'"
-            " AND datname = current_database()"
-        )
-        return self.cluster.value(query) or ""
+        return "" if self._server is None else self._server.sessions()
 
     def close(self) -> None:
         """Kill what still runs, and forget the database."""

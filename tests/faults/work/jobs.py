@@ -6,6 +6,8 @@ What they note and what they leave in the database is what the invariants are ch
 
 import asyncio
 import contextlib
+import ctypes
+import mmap
 import os
 import subprocess
 import sys
@@ -124,6 +126,31 @@ def poison(ctx: soniq.JobContext) -> None:
     os._exit(137)
 
 
+@soniq.job(name="faults.hog", max_retries=MANY)
+def hog(ctx: soniq.JobContext) -> None:
+    """Takes memory as C code does that never looks whether it got any: until there is none, and it dies."""
+    note(ctx, "started")
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype = ctypes.c_void_p
+    libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+    while True:
+        libc.memset(libc.malloc(64 << 20), 1, 64)  # address space is what is limited; a page of each will do
+
+
+@soniq.job(name="faults.fill", max_retries=0)
+def fill(ctx: soniq.JobContext, go: str) -> None:
+    """Takes all memory there is, keeps it until a file appears, and fails for want of more."""
+    note(ctx, "started")
+    kept = []
+    for size in (64 << 20, 1 << 20, 1 << 16):
+        with contextlib.suppress(OSError):
+            while True:
+                kept.append(mmap.mmap(-1, size))  # address space, which is what is limited
+    while not Path(go).exists():
+        time.sleep(0.01)
+    bytearray(1 << 30)
+
+
 # -- misbehaviour that a worker has to survive
 
 
@@ -221,6 +248,14 @@ def start_thread(ctx: soniq.JobContext) -> None:
     """A daemon thread that outlives the job by a minute."""
     note(ctx, "started")
     threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+    note(ctx, "finished")
+
+
+@soniq.job(name="faults.leave_thread", max_retries=0)
+async def leave_thread(ctx: soniq.JobContext) -> None:
+    """A thread for which Python waits when the process is to end: for a minute."""
+    note(ctx, "started")
+    threading.Thread(target=time.sleep, args=(60,), daemon=False).start()
     note(ctx, "finished")
 
 
