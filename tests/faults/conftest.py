@@ -3,7 +3,6 @@
 import os
 import random
 import shutil
-import signal
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -20,16 +19,6 @@ from tests.faults.harness.once import made_once
 from tests.faults.harness.seeds import seeded
 from tests.faults.harness.world import World
 from tests.support.databases import chosen_vendors, missing_reason
-
-
-@pytest.fixture(autouse=True, scope="session")
-def interruptible() -> Iterator[None]:
-    """A run that a script has started in the background ignores SIGINT, and so would workers that load."""
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ Loaded with `-p`, because pytest-django reads the settings before any conftest i
 
 import os
 import secrets
+import signal
 import tempfile
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -65,7 +66,12 @@ def _set_until_end(config: pytest.Config, name: str, value: str) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """One seed for all that Hypothesis draws, so that a run can be repeated; xdist hands it on."""
+    """One seed for all that Hypothesis draws, so that a run can be repeated (xdist hands it on); and Ctrl-C.
+
+    What a script runs in the background ignores SIGINT, and so would the processes that tests start and stop.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if getattr(config.option, "hypothesis_seed", None) is None:
         config.option.hypothesis_seed = str(secrets.randbelow(2**32))
 
