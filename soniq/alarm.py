@@ -30,13 +30,16 @@ class Alarm:
         """What rang so far is about to be looked at."""
         self._rung.clear()
 
-    async def rung_within(self, seconds: float | None, *, unless: Callable[[], object]) -> bool:
+    async def rung_within(
+        self, seconds: float | None, *, unless: Callable[[], object], by_outcomes: bool = True
+    ) -> bool:
         """Rest until it rings. False: it did not within ``seconds``.
 
         :param unless: whether there is something to do already; then there is no rest
+        :param by_outcomes: whether what slot threads bring is to ring
         """
         self._loop = asyncio.get_running_loop()
-        self.resting = True
+        self.resting = by_outcomes
         try:
             if not unless():
                 async with asyncio.timeout(seconds):

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from soniq.execution import Outcome
 from soniq.jobs import Claim
 
-LENGTH = 0.05  # seconds after which a burst takes no further job
+LENGTH = 0.5  # seconds after which a burst takes no further job
 
 
 class Burst:

@@ -81,6 +81,7 @@ class Ledger:
         :raises BackendUnavailable: it is away, and the worker has no more time; what was to be recorded stays
         :raises BackendConflict: the same
         """
+        self._pace.visits()
         self._storage.at_stake = len(self.outcomes)
         if self._storage.doubtful:
             await self.take_stock()

@@ -1,4 +1,4 @@
-"""How far ahead a worker claims, and how many threads its short jobs deserve."""
+"""How far ahead a worker claims, how often it visits the storage, and how many threads short jobs deserve."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 WINDOW = 0.1  # seconds
 MOST_AT_ONCE = 1000  # jobs per claim
+SPACING = 0.02  # seconds between two visits to the storage, while nobody waits for the next one
 SHORT = 0.0005  # seconds; below this a job is mostly Python, and a second thread only contends
 
 
@@ -23,8 +24,24 @@ class Pace:
         self._clock = clock
         self._finished: deque[tuple[float, int]] = deque()
         self._in_window = 0
+        self._visited = float("-inf")  # when the last visit to the storage began
         self._typical = SHORT * 2  # seconds per job; nothing is known yet
         self.patience = 0.005  # seconds a job may run before the ready ones get another thread
+
+    def visits(self) -> None:
+        """A visit to the storage begins."""
+        self._visited = self._clock()
+
+    def may_pile_up(self, *, ready: int) -> float:
+        """Seconds for which the next visit to the storage may wait; 0 = it may not.
+
+        A visit costs nearly the same for one outcome as for fifty, and the jobs that run meanwhile pay for
+        it. It may wait while there is work for longer than that: with little to do, it never does.
+        """
+        ahead = self._ahead()
+        if not ahead or ready * WINDOW < ahead * SPACING * 2:
+            return 0.0
+        return max(self._visited + SPACING - self._clock(), 0.0)
 
     def finished(self, count: int) -> None:
         """So many jobs were recorded just now."""

@@ -2,7 +2,7 @@
 
 One coroutine, the pump, exchanges with the storage: it writes the outcomes that piled up during the
 exchange before, and claims for the slots that are free. While an exchange is under way, jobs run; so
-batches grow with the load, and nothing waits for a timer.
+batches grow with the load. Nothing waits for a timer, unless there is work claimed for longer than it takes.
 
 ::
 
@@ -197,6 +197,12 @@ class Worker:
                 self._ledger.give_back(self._slots.drop_ready(), unstarted=True)
                 await self._presence.start_over()
             self._slots.feed()
+            if (pause := self._pace.may_pile_up(ready=self._slots.ready)) > 0:
+                await self._alarm.rung_within(
+                    pause, unless=lambda: self._stopping.requested, by_outcomes=False
+                )
+                if self._stopping.requested:
+                    break
             wanted = self._wanted()
             if wanted or self._ledger.outcomes:
                 await self._ledger.exchange(wanted)
