@@ -18,7 +18,7 @@ class Scale:
     singles: int = 2_000  # enqueued one by one
     bulk: int = 10_000  # enqueued at once
     session_jobs: int = 100  # by each of the concurrent sessions
-    orm_jobs: int = 4_000
+    orm_jobs: int = 10_000
     latencies: int = 200
     backlogs: tuple[int, ...] = (100_000, 1_000_000)
     snapshot_jobs: int = 200_000
