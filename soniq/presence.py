@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 
+from soniq.errors import BackendUnavailable
 from soniq.heartbeat import Heart
 from soniq.jobs import WorkerInfo
 from soniq.settings import Settings
@@ -77,7 +78,11 @@ class Presence:
         :raises BackendError: the storage was not reached
         """
         await asyncio.to_thread(self.heart.stop)  # a beat after the farewell would register us again
-        await self._storage.call(self._storage.backend.deregister, self.info.id)
+        try:
+            await self._storage.call(self._storage.backend.deregister, self.info.id)
+        except BackendUnavailable:
+            # A session that broke while nobody used it is found out by a call only; the next one is new.
+            await self._storage.call(self._storage.backend.deregister, self.info.id)
 
     async def _registered(self) -> bool:
         try:

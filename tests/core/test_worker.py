@@ -964,6 +964,21 @@ async def test_a_worker_taken_for_dead_registers_again(faulty, start, caplog):
     assert "was taken for dead" in caplog.text
 
 
+@pytest.mark.parametrize("answer_lost", [False, True], ids=["away", "answer-lost"])
+async def test_a_farewell_that_met_a_broken_session_is_said_again(faulty, start, caplog, answer_lost):
+    """Or others would wait for a worker that has left, until it is taken for dead."""
+    running = start(faulty)
+    await wait_until(faulty.backend.list_workers)
+    faulty.backend.fail("deregister", times=1, after=answer_lost)
+
+    running.worker.stop()
+    await running.stopped()
+
+    assert faulty.backend.calls["deregister"] == 2
+    assert faulty.backend.list_workers() == []
+    assert "without a word" not in caplog.text
+
+
 async def test_a_heart_whose_beat_raises_beats_on(faulty, start):
     """Whatever it was."""
     faulty.backend.fail("beat", times=3, error=RuntimeError("a bug"))
