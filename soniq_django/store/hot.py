@@ -13,6 +13,7 @@ from soniq.backend import Silence, Subscription
 from soniq.jobs import Claim, ClaimRequest, NewJob
 from soniq.transitions import Change
 from soniq_django.clock import instead_of_now
+from soniq_django.hints import CHANNEL, hint_after_commit
 from soniq_django.store.mysql import MySQLStatements
 from soniq_django.store.orm import OrmStatements
 from soniq_django.store.tables import Tables
@@ -46,8 +47,6 @@ class HotPath(Tables):
     def _enqueue(self, jobs: Iterable[NewJob]) -> list[str]:
         if not self.notifies or instead_of_now() is not None:
             return self._statements.enqueue(jobs)
-        from soniq_django.notify import CHANNEL  # noqa: PLC0415  # needs psycopg
-
         statements = cast("PostgresStatements", self._statements)
         if isinstance(jobs, list) and len(jobs) == 1 and statements.can_hint(jobs[0]):
             return [statements.enqueue_and_hint(jobs[0], CHANNEL)]
@@ -60,8 +59,6 @@ class HotPath(Tables):
         """Tell idle workers to look into these queues, after the commit; where the database can."""
         if not self.notifies:
             return
-        from soniq_django.notify import hint_after_commit  # noqa: PLC0415  # needs psycopg
-
         for queue in queues:
             hint_after_commit(self.alias, queue)
 
@@ -79,7 +76,7 @@ class HotPath(Tables):
         """See :class:`soniq.backend.StorageBackend`."""
         if not self.notifies:
             return Silence()
-        from soniq_django.notify import Listener  # noqa: PLC0415  # needs psycopg
+        from soniq_django.listener import Listener  # noqa: PLC0415  # needs psycopg
 
         listener = Listener(self.alias, wake)
         cast("PostgresStatements", self._statements).sessions.proven_by(lambda: listener.healthy)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
@@ -17,10 +18,12 @@ from soniq import Soniq, default_app
 from soniq.ids import uuid7
 from soniq.jobs import NewJob
 from soniq.testing import wait_until
+from soniq_django import hints as sending
 from soniq_django.backend import DjangoBackend
 from soniq_django.connections import DjangoEnvironment
+from soniq_django.hints import CHANNEL
+from soniq_django.listener import Listener, _listening_parameters
 from soniq_django.models import Job
-from soniq_django.notify import CHANNEL, Listener, _listening_parameters
 from tests.support.vendors import POSTGRES
 from tests.yard.jobs import noop
 
@@ -32,6 +35,20 @@ pytestmark = [
 
 class Undo(Exception):
     """Rolls a block back."""
+
+
+@pytest.fixture(autouse=True)
+def long_after_earlier_hints() -> None:
+    """Those of the test before would be enough for the first job."""
+    sending._senders.clear()
+
+
+def wait_until_sync(condition: Callable[[], bool]) -> None:
+    """Other threads bring it about."""
+    ends = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.001)
 
 
 @contextmanager
@@ -118,6 +135,39 @@ def test_no_hint_before_the_commit(app: Soniq, alias: str) -> None:
             cursor.execute("SELECT count(*) FROM pg_listening_channels()")
         assert heard == []
         assert len(connections[alias].run_on_commit) == 1
+
+
+def test_transactions_that_commit_right_after_a_hint_send_none(
+    app: Soniq, alias: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers look again in a moment, and a busy process would send one for every commit."""
+    monkeypatch.setattr(sending, "QUIET", 3600.0)
+    with hints(alias) as heard:
+        for _ in range(3):
+            with transaction.atomic(using=alias):
+                noop.enqueue()
+                noop.using(queue="emails").enqueue()
+
+    assert heard == ["default", "emails"]
+
+
+def test_a_job_without_a_hint_of_its_own_is_found_by_the_second_look(
+    app: Soniq, alias: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though the worker had time to find nothing between the hint and the job's commit."""
+    monkeypatch.setattr(sending, "QUIET", 3600.0)
+    looked: list[str | None] = []
+    listener = Listener(alias, looked.append)
+    try:
+        wait_until_sync(lambda: looked == [None, None])  # as it begins to listen, and once more
+        with transaction.atomic(using=alias):
+            noop.enqueue()
+        wait_until_sync(lambda: len(looked) > 2)
+        with transaction.atomic(using=alias):
+            noop.enqueue()
+        wait_until_sync(lambda: looked[2:] == ["default", "default"])
+    finally:
+        listener.close()
 
 
 def test_a_rolled_back_block_hints_at_nothing(app: Soniq, alias: str) -> None:

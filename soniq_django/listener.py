@@ -1,11 +1,4 @@
-"""Wake-ups: NOTIFY after the commit, LISTEN on a connection of its own. PostgreSQL only.
-
-The poll is the truth, a NOTIFY is a hint: it says "look now", carries a queue name and nothing else, and
-may be lost with the process that was to send it.
-
-It is sent after the commit, in a statement of its own. Inside the transaction it would take a lock that
-the whole server shares until the commit is flushed, so all transactions that enqueue would commit one
-after the other.
+"""Listening: a thread that waits for hints, on a connection of its own. PostgreSQL only.
 
 The listener's loop: connect, LISTEN, wait. Every ``PROBE_EVERY`` seconds it notifies itself, over another
 connection: on its own, a pooler in transaction mode may deliver the notification with the answer to the
@@ -23,121 +16,22 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
-from django.db import connections, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db import connections
 
+from soniq_django.hints import CHANNEL, ECHO
 from soniq_django.silence import limit_silence
 
-CHANNEL = "soniq_jobs"
 PROBE_EVERY = 30.0  # seconds
 PROBE_TIMEOUT = 5.0
-SENDING = 0.25  # seconds after which a thread that sends hints is no longer relied upon
-SENT_FOR_OTHERS = 10  # statements that a thread sends in a row; by then others have come who will
-LOOK_BACK = 50  # callbacks of a transaction to look through for a hint; beyond, there is a second one
 CLOSING = 1.0  # seconds that closing waits for the thread
 FIRST_BACKOFF = 0.5
 LONGEST_BACKOFF = 15.0
 
 logger = logging.getLogger("soniq.notify")
-
-
-class Hint:
-    """Runs at the commit: tells the workers to look into some queues."""
-
-    def __init__(self, alias: str) -> None:
-        self._alias = alias
-        self.queues: set[str] = set()
-
-    def __call__(self) -> None:
-        """Send the hint; an error here must not reach a caller whose job is stored."""
-        try:
-            _senders.setdefault(self._alias, HintSender(self._alias)).send(self.queues)
-        except Exception:
-            logger.warning("a wake-up was not sent; the workers' poll finds the job", exc_info=True)
-
-
-class HintSender:
-    """Sends the hints of all threads of this process, for one database.
-
-    One thread sends at a time. Whoever comes meanwhile leaves its queues to it and goes on: sessions that
-    commit together, because the server flushed them together, then share a statement. A hint must follow
-    the commit that it tells of, so those queues go out with a further statement.
-    """
-
-    def __init__(self, alias: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._alias = alias
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._left: set[str] = set()  # queues that others left to the thread that sends
-        self._since: float | None = None  # when that thread began; None = there is none
-
-    def send(self, queues: Collection[str]) -> None:
-        """Tell the workers about ``queues``, or leave it to the thread that is sending."""
-        with self._lock:
-            self._left.update(queues)
-            # One that hangs, or was in the process that forked this one, is not waited for.
-            if self._since is not None and self._clock() - self._since < SENDING:
-                return
-            self._since = mine = self._clock()
-        try:
-            for _ in range(SENT_FOR_OTHERS):
-                if not (left := self._taken(mine)):
-                    return
-                self._notify(left)
-        finally:
-            self._leave(mine)
-
-    def _taken(self, mine: float) -> set[str]:
-        """What waits to be sent. With nothing left, nobody relies on this thread from now on."""
-        with self._lock:
-            left, self._left = self._left, set()
-            if not left and self._since == mine:
-                self._since = None
-        return left
-
-    def _leave(self, mine: float) -> None:
-        with self._lock:
-            if self._since == mine:
-                self._since = None
-
-    def _notify(self, queues: Collection[str]) -> None:
-        with connections[self._alias].cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_notify(%s, queue) FROM unnest(%s::text[]) AS hinted (queue)",
-                [CHANNEL, sorted(queues)],
-            )
-
-
-_senders: dict[str, HintSender] = {}
-
-
-def hint_after_commit(alias: str, queue: str) -> None:
-    """Tell the workers about ``queue`` once the open transaction has committed; without one, now.
-
-    One statement per transaction: a hint that still waits for the commit is used again. Savepoints nest,
-    so what rolls such a hint back rolls back whoever uses it, too.
-    """
-    connection = connections[alias]
-    if not connection.in_atomic_block and not connection.get_autocommit():
-        return  # a transaction by hand: nobody tells us of its commit; the poll finds the job
-    hint = _pending(connection) if connection.in_atomic_block else None
-    if hint is None:
-        hint = Hint(alias)
-        hint.queues.add(queue)
-        transaction.on_commit(hint, using=alias)
-    else:
-        hint.queues.add(queue)
-
-
-def _pending(connection: BaseDatabaseWrapper) -> Hint | None:
-    for _, callback, *_ in reversed(connection.run_on_commit[-LOOK_BACK:]):
-        if isinstance(callback, Hint):
-            return callback
-    return None
 
 
 class Listener:
@@ -154,6 +48,7 @@ class Listener:
         self._closed = threading.Event()
         self._closing, self._close = socket.socketpair()  # readable on the thread once closed
         self._warned = False
+        self._echoes = Echoes()
         self.healthy = False
         self._thread = threading.Thread(target=self._run, name="soniq-listener", daemon=True)
         self._thread.start()
@@ -203,6 +98,7 @@ class Listener:
         heard = self._hear(session, PROBE_TIMEOUT, until=probe)
         if heard and not self.healthy:
             self._wake(None)
+            self._echoes.heard(None, time.monotonic())  # whoever relies on a hint before our time
         return heard
 
     def _hear(self, session: psycopg.Connection[Any], seconds: float, until: str | None = None) -> bool:
@@ -217,10 +113,13 @@ class Listener:
                         return True
                     if not notification.payload.startswith("probe "):
                         self._wake(notification.payload)
-                left = ends - time.monotonic()
-                if left <= 0:
+                        self._echoes.heard(notification.payload, time.monotonic())
+                now = time.monotonic()
+                for queue in self._echoes.due(now):
+                    self._wake(queue)
+                if now >= ends:
                     return False
-                readable.select(left)
+                readable.select(min(ends, self._echoes.next) - now)
         return True
 
     def _warn_once(self) -> None:
@@ -231,6 +130,36 @@ class Listener:
                 "the worker polls instead",
                 self._alias,
             )
+
+
+class Echoes:
+    """When to look into queues once more, after hints at them: ``ECHO`` seconds after each.
+
+    Of hints that come close together, the first and the last have an echo of their own, and in between there
+    is one every ``ECHO`` seconds.
+    """
+
+    def __init__(self) -> None:
+        self._due: dict[str | None, float] = {}
+        self._later: dict[str | None, float] = {}  # after the one that is due
+
+    def heard(self, queue: str | None, now: float) -> None:
+        """A hint at the queue has come; None = hints at any may have been missed."""
+        (self._later if queue in self._due else self._due)[queue] = now + ECHO
+
+    @property
+    def next(self) -> float:
+        """When the next one is due; inf = there is none."""
+        return min(self._due.values(), default=float("inf"))
+
+    def due(self, now: float) -> list[str | None]:
+        """The queues to look into now."""
+        queues = [queue for queue, when in self._due.items() if when <= now]
+        for queue in queues:
+            del self._due[queue]
+            if queue in self._later:
+                self._due[queue] = self._later.pop(queue)
+        return queues
 
 
 def _listening_parameters(alias: str) -> dict[str, Any]:
