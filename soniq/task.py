@@ -153,6 +153,10 @@ class JobOptions:
         """Seconds an attempt may take; None = any time."""
         return settings.job_timeout if self.timeout is None else (self.timeout or None)
 
+    def result_seconds(self, settings: Settings) -> float | None:
+        """Seconds for which a finished job is kept; None = for ever."""
+        return settings.result_ttl if self.result_ttl is None else self.result_ttl
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnqueueOptions:
