@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeAlias
 
 from soniq.arguments import decode, encode, fingerprint
@@ -70,32 +71,19 @@ class JobMaker:
             options = options.over(target.defaults)
         if job.atomic and (why := self._refusal()) is not None:
             raise InvalidEnqueue(f"{name} is atomic=True: {why}")
-        ref = target if isinstance(target, TaskRef) else None
-        queue = check_queue(_first(options.queue, ref.queue if ref else None, job.queue), InvalidEnqueue)
-        priority = check_priority(
-            _first(options.priority, ref.priority if ref else None, job.priority, self._settings.priority),
-            InvalidEnqueue,
-        )
+        queue, priority = self._place(options, target if isinstance(target, TaskRef) else None, job)
         max_attempts = _first(job.max_retries, self._settings.max_retries) + 1
         delay, scheduled_at = due(options.scheduled_at, self._aware)
         unique = _first(flag(options.unique), job.unique)
         key = dedup_key(options.dedup_key)
-        limit, new_id = self._settings.max_args_bytes, self._new_id
+        encoded = partial(_encoded, task, self._settings.max_args_bytes, keep_marks=keep_marks)
+        new_id = self._new_id
         context = _with(options.context, context)
         # Not kept: servers fork after the app was made.
         producer_id = f"{self._hostname}:{os.getpid()}"
 
         def make(args: Mapping[str, Any]) -> NewJob:
-            if task is None:
-                stored, text = encode_arguments(dict(args), limit=limit, keep_marks=keep_marks)
-            else:
-                bound = task.signature.bind((), args)
-                kept = keep_marks
-                if keep_marks:
-                    bound = _readable(task, bound, limit)
-                if task.options.validate is not None:
-                    bound, kept = _validated(task, bound), False
-                stored, text = encode_arguments(bound, limit=limit, types=task.types, keep_marks=kept)
+            stored, text = encoded(args)
             hashed = fingerprint(stored) if unique else None
             return NewJob(
                 options.job_id or new_id(),
@@ -143,6 +131,14 @@ class JobMaker:
         job = make(letter.args if args is None else args)
         return job._replace(max_attempts=max_attempts or letter.max_attempts)
 
+    def _place(self, options: EnqueueOptions, ref: TaskRef | None, job: JobOptions) -> tuple[str, int]:
+        """Queue and priority: what the call says goes before what the job says."""
+        queue = _first(options.queue, ref.queue if ref else None, job.queue)
+        priority = _first(
+            options.priority, ref.priority if ref else None, job.priority, self._settings.priority
+        )
+        return check_queue(queue, InvalidEnqueue), check_priority(priority, InvalidEnqueue)
+
     def _resolve(self, target: Target) -> tuple[str, Task[..., Any] | None]:
         """The name and, where it is known here, the task."""
         if isinstance(target, Task):
@@ -175,6 +171,20 @@ def _with(more: Mapping[str, JSON] | None, context: str | None) -> str | None:
         return context
     captured = {} if context is None else decode(context)
     return encode({**captured, **more}, limit=MAX_CONTEXT_BYTES, path="context")
+
+
+def _encoded(
+    task: Task[..., Any] | None, limit: int, args: Mapping[str, Any], *, keep_marks: bool
+) -> tuple[dict[str, JSON], str]:
+    """The arguments as they are stored, and their text; checked where the task is known here."""
+    if task is None:
+        return encode_arguments(dict(args), limit=limit, keep_marks=keep_marks)
+    bound = task.signature.bind((), args)
+    if keep_marks:
+        bound = _readable(task, bound, limit)
+    if task.options.validate is not None:
+        bound, keep_marks = _validated(task, bound), False
+    return encode_arguments(bound, limit=limit, types=task.types, keep_marks=keep_marks)
 
 
 def _readable(task: Task[..., Any], args: dict[str, Any], limit: int) -> dict[str, Any]:

@@ -105,25 +105,33 @@ class Worker:
             interval=settings.sweep_interval,
             swept=self._swept,
         )
-        self._ledger = Ledger(
+        self._ledger = self._new_ledger(registry)
+        self._slots = self._new_slots(concurrency, execution, at_thread_exit=backend.release)
+
+    def _new_ledger(self, registry: Registry) -> Ledger:
+        return Ledger(
             self._presence,
             registry=registry,
             storage=self._storage,
             lookout=self._lookout,
             alarm=self._alarm,
             pace=self._pace,
-            claims_anew=not run_once,
-            start=lambda claims: self._slots.feed(claims),  # noqa: PLW0108  # the pool is made below
+            claims_anew=not self._run_once,
+            start=lambda claims: self._slots.feed(claims),  # noqa: PLW0108  # the pool is made after it
             report=self._reporter.report,
         )
-        self._slots = SlotPool(
+
+    def _new_slots(
+        self, concurrency: int, execution: Execution, *, at_thread_exit: Callable[[], None]
+    ) -> SlotPool:
+        return SlotPool(
             concurrency,
             execution=execution,
             pace=self._pace,
             deliver=self._ledger.deliver,
             vacated=self._alarm.ring,
             may_start=lambda: self._heart.trusted,
-            at_thread_exit=backend.release,
+            at_thread_exit=at_thread_exit,
         )
 
     # -- from outside

@@ -93,9 +93,7 @@ class InLoop(Runner):
         self._starts(claim)
         try:
             prepared = self._preparation.attempt(claim, started)
-            decided = (
-                await self._run_in_loop(prepared, slot) if isinstance(prepared, Attempt) else prepared
-            )
+            decided = await self._run_in_loop(prepared, slot) if isinstance(prepared, Attempt) else prepared
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and slot.interrupted:
                 raise
