@@ -33,9 +33,9 @@ if django.VERSION < (6, 0):
     INSTALLED_APPS += ["django_tasks"]  # the Tasks API, which Django has had since 6.0
 
 # Jobs live in the project's own database: SQLite unless DATABASE_URL names a PostgreSQL.
+# config/two_databases.py has them elsewhere.
 SQLITE: dict[str, Any] = {
     "ENGINE": "django.db.backends.sqlite3",
-    "NAME": VAR_DIR / "db.sqlite3",
     "OPTIONS": {
         # Readers and the one writer do not block each other (WAL), a transaction takes the write lock when
         # it begins (IMMEDIATE) instead of failing half-way, and whoever finds it taken waits (timeout).
@@ -46,17 +46,17 @@ SQLITE: dict[str, Any] = {
 }
 
 
-def database() -> Any:
-    url = os.environ.get("DATABASE_URL")
+def database(variable: str, file: str) -> Any:
+    url = os.environ.get(variable)
     if not url:
-        return SQLITE
+        return {**SQLITE, "NAME": VAR_DIR / file}
     try:
         return dj_database_url.parse(url)
     except ValueError as error:
-        raise ImproperlyConfigured(f"DATABASE_URL cannot be read: {error}") from None
+        raise ImproperlyConfigured(f"{variable} cannot be read: {error}") from None
 
 
-DATABASES = {"default": database()}
+DATABASES = {"default": database("DATABASE_URL", "db.sqlite3")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # How workers behave. All keys have defaults, so this may be left out.
@@ -67,8 +67,12 @@ SONIQ: dict[str, Any] = {
 }
 # Metrics are off, unless the environment says SHOP_METRICS=prometheus; then
 # prometheus-client has to be there. The site answers at /metrics, its worker on the port.
-if os.environ.get("SHOP_METRICS") == "prometheus":
+# Or SHOP_METRICS=opentelemetry, which takes opentelemetry-sdk: see shop/traces.py.
+SHOP_METRICS = os.environ.get("SHOP_METRICS")
+if SHOP_METRICS == "prometheus":
     SONIQ |= {"METRICS": "prometheus", "METRICS_PORT": 9100}
+elif SHOP_METRICS == "opentelemetry":
+    SONIQ |= {"METRICS": "opentelemetry"}
 
 # Tasks of Django's own API are jobs, too.
 TASKS = {"default": {"BACKEND": "soniq_django.tasks.SoniqBackend", "QUEUES": ["default", "prices"]}}
@@ -121,6 +125,8 @@ MIDDLEWARE = [
     "shop.actor.ActorMiddleware",  # after the one that says who the user is
     "django.contrib.messages.middleware.MessageMiddleware",
 ]
+if SHOP_METRICS == "opentelemetry":
+    MIDDLEWARE = ["shop.traces.TraceMiddleware", *MIDDLEWARE]  # a span holds all of its request
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",

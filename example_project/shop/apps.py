@@ -1,6 +1,8 @@
 from importlib import import_module
+from importlib.util import find_spec
 
 from django.apps import AppConfig
+from django.conf import settings
 
 
 class ShopConfig(AppConfig):
@@ -10,3 +12,8 @@ class ShopConfig(AppConfig):
         # Web processes and workers both have to know them; shop.jobs and shop.tasks are found by themselves.
         import_module("shop.actor")
         import_module("shop.monitoring")
+        import_module("shop.newsletter")
+        if find_spec("pydantic"):
+            import_module("shop.refunds")
+        if settings.SONIQ.get("METRICS") == "opentelemetry":
+            import_module("shop.traces").set_up()

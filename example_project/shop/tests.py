@@ -9,8 +9,11 @@ test_with_pytest.py has the same with pytest's fixtures.
 import tempfile
 from datetime import date, timedelta
 from decimal import Decimal
+from importlib.util import find_spec
 from pathlib import Path
+from unittest import skipIf, skipUnless
 
+from django.conf import settings
 from django.core import mail
 from django.db import transaction
 from django.test import SimpleTestCase, TestCase, override_settings
@@ -26,13 +29,17 @@ from shop.jobs import (
     send_receipt,
 )
 from shop.models import LoyaltyAccount, Order, Product
+from shop.newsletter import recommend, send_newsletter
 from shop.orders import cancel_order, place_order
 from shop.tasks import publish_price_list
 from soniq_django.models import DeadLetterJob, Job
 from soniq_django.testing import JobTestMixin, simulate_crash, simulate_timeout, testing_mode
 
+one_commit = skipIf("jobs" in settings.DATABASES, "takes orders and jobs in one database")
+
 
 class ShopTestCase(JobTestMixin, TestCase):
+    databases = "__all__"  # with config.two_databases, the jobs are in another one
     mug: Product
     lamp: Product
 
@@ -57,6 +64,7 @@ class EnqueueTests(ShopTestCase):
         jobs.assert_enqueued(ask_for_review, order_id=order.pk, at=timedelta(days=7))
         jobs.assert_enqueued(notify_supplier, count=0)
 
+    @one_commit
     def test_order_that_is_rolled_back_leaves_no_job(self) -> None:
         with self.captureJobs() as jobs, transaction.atomic():
             self.order(self.lamp)
@@ -133,6 +141,33 @@ class RunTests(ShopTestCase):
 
         self.assertIn("shop.jobs.send_receipt", logged.output[0])
 
+    def test_newsletter_goes_once_to_each_customer_after_ten_minutes(self) -> None:
+        self.order(self.mug)
+        self.order(self.lamp)
+        self.drainJobs(queues=["emails"])
+        with self.captureJobs() as jobs:
+            send_newsletter.apply_async(args=[self.lamp.pk], countdown=600)
+
+        jobs.assert_enqueued(send_newsletter, product_id=self.lamp.pk, at=timedelta(minutes=10))
+        summary = self.drainJobs(jobs=[send_newsletter, recommend], until=timedelta(minutes=11))
+
+        self.assertEqual(summary.succeeded, 2)
+        self.assertEqual(mail.outbox[-1].subject, "New: Lamp")
+        self.assertEqual(len(mail.outbox), 3)
+
+    @skipUnless(find_spec("pydantic"), "pydantic is not installed")
+    def test_refund_arrives_as_the_model_that_checked_it(self) -> None:
+        from shop.refunds import Refund, announce_refund  # noqa: PLC0415  # where pydantic is missing, it cannot
+
+        order = self.order(self.mug)
+        announce_refund.enqueue(order, Refund(amount=Decimal("4.50"), reason="late"))
+        with self.assertRaises(ValueError):
+            Refund(amount=Decimal(-1), reason="late")
+
+        self.drainJobs(jobs=[announce_refund], raising=True)
+
+        self.assertIn("it came late, we are sorry. You get 4.50 EUR back.", mail.outbox[0].body)
+
     async def test_price_list_is_written_and_its_result_can_be_asked_for(self) -> None:
         with tempfile.TemporaryDirectory() as folder, override_settings(MEDIA_ROOT=folder):
             result = await publish_price_list.aenqueue(["mug", "lamp"], valid_from=date(2030, 1, 1))
@@ -155,6 +190,7 @@ class FaultTests(ShopTestCase):
         self.assertEqual((summary.crashed, summary.succeeded), (1, 2))
         self.assertEqual(len(mail.outbox), 1)
 
+    @one_commit
     def test_points_are_booked_once_though_their_worker_is_lost(self) -> None:
         self.order(self.mug)
 

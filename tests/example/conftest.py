@@ -15,6 +15,7 @@ from psycopg import sql
 
 from tests.support.databases import chosen_vendors, missing_reason
 from tests.support.docs import ROOT
+from tests.support.scratch import Running
 
 MANAGE = ROOT / "example_project" / "manage.py"
 VENDORS = [
@@ -59,6 +60,23 @@ class Shop:
         ]
         said = self._run(["-c", "\n".join(lines), json.dumps(values)], **environment or {}).stdout
         return json.loads(said.splitlines()[-1])
+
+    def serve(self):
+        """`manage.py runserver`, as it runs; at the end of a `with` block it is killed."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        process = subprocess.Popen(
+            [sys.executable, str(MANAGE), "runserver", address, "--noreload"],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        return Running(process, group=True)
 
     def _run(self, arguments, *, check=True, **environment):
         result = subprocess.run(

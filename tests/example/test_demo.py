@@ -159,3 +159,13 @@ def test_second_run_imports_nothing_twice_and_counts_truthfully(runs):
     assert "(7 new), 6 of them to the managers" in second.said("e-mails")
     assert second.found["jobs"] == {"done": 110, "queued": 29, "cancelled": 6}
     assert second.said("dead letters") == str(len(second.found["dead"])) == "6"
+
+
+def test_demo_runs_with_its_jobs_in_a_database_of_their_own(closed_port, tmp_path):
+    shop = Shop(tmp_path, "", f"http://127.0.0.1:{closed_port}/orders")
+    run = Run(shop.manage("demo", "--settings", "config.two_databases").stdout, {}, shop.mails)
+
+    assert run.said("jobs").startswith("74 done, 0 processing, 3 cancelled, 24 queued for later")
+    count = "from soniq_django.models import Job; answer = Job.objects.count()"
+    assert shop.ask(count) == 0
+    assert shop.ask(count, {"DJANGO_SETTINGS_MODULE": "config.two_databases"}) == 101

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -249,6 +250,109 @@ answer = [page.status_code, "soniq_database_up 1" in page.text, settings.SONIQ.g
 """
     assert shop.ask(code, {"SHOP_METRICS": "prometheus"}) == [200, True, 9100]
     assert shop.ask(code) == [404, False, None]
+
+
+@pytest.mark.slow
+def test_order_of_a_visitor_and_its_jobs_are_one_trace(shop):
+    pytest.importorskip("opentelemetry.sdk")
+    traced = {"SHOP_METRICS": "opentelemetry"}
+    shop.ask(
+        PRODUCT
+        + """
+from django.test import Client
+
+answer = Client(SERVER_NAME="localhost").post("/orders/", {"sku": sku}).status_code
+""",
+        traced,
+        sku="mug",
+    )
+    shop.manage("soniq_worker", "--run-once", "--queues", "emails", **traced)
+
+    lines = (shop.var / "traces.jsonl").read_text().splitlines()
+    spans = [json.loads(line) for line in lines]
+    [request] = [span for span in spans if span["name"] == "POST /orders/"]
+    [job] = [span for span in spans if span["parent_id"] == request["context"]["span_id"]]
+    assert job["context"]["trace_id"] == request["context"]["trace_id"]
+    assert (job["name"], job["attributes"]["soniq.job.name"]) == ("process emails", "shop.jobs.send_receipt")
+
+
+@pytest.mark.slow
+def test_jobs_may_be_in_a_database_of_their_own(shop):
+    apart = {"DJANGO_SETTINGS_MODULE": "config.two_databases"}
+    shop.manage("migrate", "soniq_django", "--database", "jobs", **apart)
+    answer = shop.ask(
+        PRODUCT
+        + """
+from django.db import transaction
+from soniq_django.models import Job
+
+before = Job.objects.using("default").count()
+with transaction.atomic():
+    place_order(product, customer="Ada", email="rolled-back@example.com")
+    transaction.set_rollback(True)
+with transaction.atomic():
+    place_order(product, customer="Ada", email="apart@example.com")
+    unwritten = Job.objects.count()
+answer = [Job.objects.all().db, unwritten, Job.objects.count(), Job.objects.using("default").count() - before]
+""",
+        apart,
+        sku="mug",
+    )
+    assert answer == ["jobs", 0, 3, 0]
+
+    shop.manage("soniq_worker", "--run-once", **apart)
+
+    assert "To: apart@example.com" in shop.mails
+    assert "rolled-back" not in shop.mails
+
+
+def test_refund_of_a_terminal_is_checked_before_it_is_a_job(shop):
+    pytest.importorskip("pydantic")
+    number = shop.ask(
+        PRODUCT + "answer = place_order(product, customer='Ada', email='ada@example.com').number", sku="mug"
+    )
+    refused = shop.manage("refund", number, "0", "late", check=False)
+    assert (refused.returncode, "greater than 0" in refused.stderr) == (1, True)
+
+    told = shop.manage("refund", number, "4.50", "late").stdout
+
+    job_id = told.split()[-1]
+    stored = shop.ask(
+        "from soniq_django.models import Job; answer = Job.objects.get(pk=job_id).args", job_id=job_id
+    )
+    assert stored["refund"] == {
+        "$pydantic": "shop.refunds.Refund",
+        "value": {"amount": {"$decimal": "4.50"}, "reason": "late"},
+    }
+
+
+def test_admin_sends_a_newsletter_by_what_was_celerys(shop):
+    answer = shop.ask(
+        ADMIN
+        + """
+from soniq_django.models import Job
+
+posted = client.post(
+    "/admin/shop/product/", {"action": "recommend_products", "_selected_action": [product.pk]}, follow=True
+)
+job = Job.objects.delayed().get(job_name="shop.newsletter.send_newsletter")
+answer = ["Newsletters: 1" in posted.text, job.args]
+""",
+        sku="mug",
+    )
+    assert answer[0]
+    assert list(answer[1]) == ["product_id"]
+
+
+@pytest.mark.slow
+def test_runserver_brings_a_worker_along(shop):
+    order = "answer = place_order(product, customer='Ada', email='beside@example.com').pk"
+    with shop.serve() as server:
+        shop.ask(PRODUCT + order, sku="mug")
+        server.says("done      shop.jobs.send_receipt")
+        server.signal(signal.SIGINT)
+        server.ends()
+    assert "To: beside@example.com" in shop.mails
 
 
 def test_migrations_are_complete(shop):

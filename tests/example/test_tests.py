@@ -20,6 +20,13 @@ def test_djangos_runner_runs_them_in_parallel(shop):
     assert "Cloning test database" in ran.stderr
 
 
+def test_they_hold_with_the_jobs_in_another_database_but_for_what_takes_one_commit(shop):
+    ran = shop.manage("test", "shop", "--noinput", "--settings", "config.two_databases")
+
+    assert re.search(rf"^Ran {OF_DJANGO} tests in ", ran.stderr, re.MULTILINE), ran.stderr
+    assert "\nOK (skipped=2)\n" in ran.stderr
+
+
 def test_pytest_runs_them_in_parallel(shop):
     environment = {
         name: value

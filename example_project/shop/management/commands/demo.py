@@ -47,7 +47,8 @@ class Command(BaseCommand):
         where = f"{connection.display_name}, {connection.settings_dict['NAME']}"
         self.stdout.write(f"Database: {where}")
         try:
-            call_command("migrate", verbosity=0)
+            for alias in settings.DATABASES:
+                call_command("migrate", database=alias, verbosity=0)
         except DatabaseError as error:
             reason = " ".join(str(error).split())
             raise CommandError(f"cannot set up the database ({where}): {reason}") from None
