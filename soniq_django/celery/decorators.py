@@ -8,7 +8,7 @@ from typing import Any, Concatenate, Literal, NoReturn, ParamSpec, Protocol, Typ
 from soniq.default import shared
 from soniq.registry import check_function
 from soniq.task import check_name, default_name
-from soniq_django.celery.options import TaskKeywords, declared, sent
+from soniq_django.celery.options import SentKeywords, TaskKeywords, declared, sent
 from soniq_django.celery.refusals import NAMES, Unsupported
 from soniq_django.celery.result import AsyncResult
 from soniq_django.celery.task import CeleryTask
@@ -62,7 +62,7 @@ class CeleryApp:
         name: str,
         args: Iterable[Any] | None = None,
         kwargs: Mapping[str, Any] | None = None,
-        **options: Any,
+        **options: Unpack[SentKeywords],
     ) -> AsyncResult:
         """Enqueue a job by its name.
 

@@ -50,6 +50,18 @@ class TaskKeywords(TypedDict, total=False):
     resultrepr_maxsize: int
 
 
+class SentKeywords(TypedDict, total=False):
+    """The options of ``apply_async`` that have a counterpart here. All others are refused."""
+
+    queue: str | None
+    priority: int | None  # 0..100, higher first, as on RabbitMQ
+    countdown: float | None  # seconds from now
+    eta: datetime | None  # aware
+    # Without an effect here: matters of Celery's way to its broker.
+    retry: bool | None
+    retry_policy: Mapping[str, Any] | None
+
+
 _AT_LEAST_ONCE = "a job is delivered at least once: when its worker dies, another one runs it"
 _DEAD_LETTER = "a job that failed for good is a dead letter, never back by itself"
 _ALWAYS = {
@@ -163,8 +175,7 @@ def sent(options: Mapping[str, Any]) -> EnqueueOptions:
     :raises Unsupported: soniq has no counterpart of an option; names what to do instead
     :raises InvalidEnqueue: a value is impossible
     """
-    known = ("queue", "priority", "countdown", "eta", "retry", "retry_policy")  # the last two: of its broker
-    refuse("option of apply_async", options, SENT, known)
+    refuse("option of apply_async", options, SENT, SentKeywords.__annotations__)
     countdown, eta, priority = (options.get(name) for name in ("countdown", "eta", "priority"))
     if countdown is not None and eta is not None:
         raise InvalidEnqueue(f"countdown={countdown!r} and eta={eta!r} are both given; give one of them")

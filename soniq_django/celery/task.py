@@ -9,13 +9,20 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NoReturn, ParamSpec, TypeVar, cast
+from typing import Any, NoReturn, ParamSpec, TypeVar, Unpack, cast
 
 from django.utils import timezone
 
 from soniq import InvalidArguments, InvalidJob, JobContext, Task
 from soniq.task import Producer, default_name
-from soniq_django.celery.options import CeleryOptions, Ignore, MaxRetriesExceededError, Retry, sent
+from soniq_django.celery.options import (
+    CeleryOptions,
+    Ignore,
+    MaxRetriesExceededError,
+    Retry,
+    SentKeywords,
+    sent,
+)
 from soniq_django.celery.refusals import OF_TASK, Unsupported
 from soniq_django.celery.result import AsyncResult
 from soniq_django.times import meant_by
@@ -101,7 +108,10 @@ class CeleryTask(Task[P, R]):
     delay_on_commit = delay
 
     def apply_async(
-        self, args: Iterable[Any] | None = None, kwargs: Mapping[str, Any] | None = None, **options: Any
+        self,
+        args: Iterable[Any] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Unpack[SentKeywords],
     ) -> AsyncResult:
         """Enqueue; options: ``queue``, ``priority`` (higher first), ``countdown`` (seconds), ``eta`` (aware).
 

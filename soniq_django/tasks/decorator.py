@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from soniq_django.tasks.compat import task_backends
+from soniq_django.tasks.options import TaskKeywords
 from soniq_django.tasks.task import SoniqTask
+
+if TYPE_CHECKING:
+    from soniq_django.tasks.compat import TaskContext
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class TaskDecorator(Protocol):
+    """What ``@task(...)`` with options gives."""
+
+    @overload
+    def __call__(self, fn: Callable[P, Coroutine[Any, Any, R]], /) -> SoniqTask[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> SoniqTask[P, R]: ...
+
+
+class ContextTaskDecorator(Protocol):
+    """What ``@task(takes_context=True)`` gives: the worker hands the context over, an enqueue does not."""
+
+    @overload
+    def __call__(
+        self, fn: Callable[Concatenate[TaskContext[Any, Any], P], Coroutine[Any, Any, R]], /
+    ) -> SoniqTask[P, R]: ...
+    @overload
+    def __call__(self, fn: Callable[Concatenate[TaskContext[Any, Any], P], R], /) -> SoniqTask[P, R]: ...
+
+
+@overload
+def task(function: Callable[P, Coroutine[Any, Any, R]], /) -> SoniqTask[P, R]: ...
 @overload
 def task(function: Callable[P, R], /) -> SoniqTask[P, R]: ...
 @overload
@@ -22,9 +48,20 @@ def task(
     priority: int = 0,
     queue_name: str = "default",
     backend: str = "default",
-    takes_context: bool = False,
-    **options: Any,
-) -> Callable[[Callable[P, R]], SoniqTask[P, R]]: ...
+    takes_context: Literal[True],
+    **options: Unpack[TaskKeywords],
+) -> ContextTaskDecorator: ...
+@overload
+def task(
+    function: None = None,
+    /,
+    *,
+    priority: int = 0,
+    queue_name: str = "default",
+    backend: str = "default",
+    takes_context: Literal[False] = False,
+    **options: Unpack[TaskKeywords],
+) -> TaskDecorator: ...
 def task(
     function: Callable[..., Any] | None = None,
     /,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any, TypedDict, cast
@@ -30,8 +30,14 @@ class UsingOptions(TypedDict, total=False):
     missing: Missing  # when an object that an argument refers to is gone: "fail", "discard" or "none"
 
 
+class TaskKeywords(UsingOptions, total=False):
+    """What ``@task`` takes besides Django's own. Of exception classes no more than the code can be stored."""
+
+    retry_on: type[BaseException] | Sequence[type[BaseException]]  # only these are retried
+    discard_on: type[BaseException] | Sequence[type[BaseException]]  # these never are
+
+
 USING = tuple(UsingOptions.__annotations__)
-# Of exception classes no more than the code can be stored.
 DECLARED = (*(name for name in USING if name != "dedup_key"), "retry_on", "discard_on")
 _OF_JOBS = frozenset(field.name for field in fields(JobOptions))
 PRIORITY = 100  # of a soniq job for the priority 0 of a task; there, less is first

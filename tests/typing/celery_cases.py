@@ -30,7 +30,18 @@ def use() -> None:
     reveal_type(send_receipt(1))  # reveals: str
     send_receipt.enqueue(order_id="x")  # error: arg-type
     refresh.using(queue="slow").delay(order_id=1)
+    refresh.using(queue="slow").delay(order="x")  # error: call-arg
+    bare.delay_on_commit(order="x")  # error: call-arg
+    bare.apply_async((1,), queue="slow", priority=5)
+    bare.apply_async((1,), count_down=60)  # error: call-arg
+    bare.apply_async((1,), expires=60)  # error: call-arg
+    send_receipt.enqueue_many([{"order_id": 1}, {"order_id": 2}])
+    send_receipt.enqueue_many([{"order_id": "x"}])  # error: typeddict-item
+    app.send_task("shop.tasks.bare", args=[1], countdown=60)
+    app.send_task("shop.tasks.bare", args=[1], count_down=60)  # error: call-arg
 
 
 async def awaited() -> None:
     reveal_type(await refresh(1))  # reveals: float
+    await refresh.aenqueue(order_id=1)
+    await refresh.aenqueue(order="x")  # error: call-arg

@@ -5,6 +5,7 @@ from typing import Any, assert_type
 
 import soniq
 from soniq_django.celery import shared_task
+from soniq_django.tasks import task
 
 app = soniq.Soniq(backend="memory")
 
@@ -39,6 +40,11 @@ def was_celerys(self: Any, order_id: int) -> str:
     return f"{order_id} {self.request.retries}"
 
 
+@task(max_retries=2)
+async def a_task(order_id: int) -> float:
+    return float(order_id)
+
+
 async def use() -> None:
     send_receipt.enqueue(order_id=1)
     send_receipt.enqueue(order="x")  # error
@@ -53,3 +59,8 @@ async def use() -> None:
     was_celerys.delay(1)
     was_celerys.delay("x")  # error
     assert_type(was_celerys(1), str)
+    a_task.enqueue(order_id=1)
+    await a_task.aenqueue(order="x")  # error
+    a_task.using(queue="slow")  # error
+    a_task.using(queue_name="slow").enqueue("x")  # error
+    assert_type(a_task.enqueue(1).return_value, float)

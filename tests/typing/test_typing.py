@@ -14,7 +14,7 @@ pytest.importorskip("mypy")
 pytest.importorskip("mypy_django_plugin")
 
 HERE = Path(__file__).parent
-CASES = ("cases.py", "celery_cases.py")
+CASES = ("cases.py", "celery_cases.py", "task_cases.py")
 EXAMPLE = ROOT / "example_project"
 
 SETTINGS = f"""
@@ -97,8 +97,9 @@ def test_pyright_agrees_as_far_as_it_can_without_a_plugin():
     """Its twin basedpyright, which a Python package brings along whole."""
     pytest.importorskip("basedpyright", reason="basedpyright is not installed (the extra dev has it)")
     cases = HERE / "plain_cases.py"
+    options = ["--outputjson", "--level", "error"]
     ran = subprocess.run(
-        [sys.executable, "-m", "basedpyright", "--outputjson", "--level", "error", str(cases)],
+        [sys.executable, "-m", "basedpyright", "--pythonpath", sys.executable, *options, str(cases)],
         cwd=ROOT,
         capture_output=True,
         text=True,
