@@ -7,8 +7,11 @@ from datetime import UTC, datetime
 from typing import Any, ParamSpec, TypeVar, cast
 from uuid import UUID
 
+from django.core.exceptions import ImproperlyConfigured
+
 from soniq import get_default_app
 from soniq.ids import uuid7_text
+from soniq.jobs import JSON
 from soniq.task import EnqueueOptions
 from soniq_django.tasks.arguments import parted
 from soniq_django.tasks.base import SoniqTaskBackend
@@ -21,8 +24,9 @@ from soniq_django.tasks.compat import (
     task_enqueued,
 )
 from soniq_django.tasks.facts import enqueued_at
+from soniq_django.tasks.options import ID_FUNCTION, id_function
 from soniq_django.tasks.results import find_result
-from soniq_django.tasks.stored import KEY, to_store
+from soniq_django.tasks.stored import ENQUEUED_AT, KEY, to_store
 from soniq_django.tasks.task import own_options
 
 P = ParamSpec("P")
@@ -33,7 +37,8 @@ class SoniqBackend(SoniqTaskBackend):
     """Stores tasks as jobs of the default app, under their module path.
 
     OPTIONS may hold defaults of the options that ``@task`` takes besides Django's: ``max_retries``,
-    ``retry_delay``, ``timeout``, ...
+    ``retry_delay``, ``timeout``, ... And ``id_function``: a function, or its path, that makes the ids of tasks,
+    each a UUID that there never was before. Without it they are UUIDv7, which sort by their time, and tell it.
     """
 
     supports_defer = True
@@ -54,19 +59,23 @@ class SoniqBackend(SoniqTaskBackend):
         app = get_default_app()
         job = self.job_for(task)
         bound, stored = self.call(job, args, kwargs or {})
+        kept = to_store(task, job.task)
         wanted = uuid7_text()
+        if ID_FUNCTION in self.options:
+            wanted = self._own_id()
+            kept[ENQUEUED_AT] = datetime.now(UTC).isoformat()
         options = EnqueueOptions(
             job_id=wanted,
             scheduled_at=task.run_after,
             dedup_key=own_options(task).get("dedup_key"),
-            context={KEY: to_store(task, job.task)},
+            context={KEY: kept},
         )
         job_id = app.producer.enqueue(job, bound, options)
         if job_id != wanted:
             holder = find_result(job_id)
             if holder is not None:
                 return cast("TaskResult[P, R]", holder)
-        result = self._ready_result(task, job_id, stored)
+        result = self._ready_result(task, job_id, kept, stored)
         task_enqueued.send_robust(sender=type(self), task_result=result)
         return result
 
@@ -82,13 +91,24 @@ class SoniqBackend(SoniqTaskBackend):
             raise TaskResultDoesNotExist(result_id)
         return found
 
-    def _ready_result(self, task: Task[P, R], job_id: str, stored: Mapping[str, Any]) -> TaskResult[P, R]:
+    def _own_id(self) -> str:
+        made = id_function(self.options)()
+        try:
+            return str(made if isinstance(made, UUID) else UUID(str(made)))
+        except ValueError:
+            raise ImproperlyConfigured(
+                f"TASKS[{self.alias!r}]: id_function returned {made!r:.80}; give one that returns a UUID"
+            ) from None
+
+    def _ready_result(
+        self, task: Task[P, R], job_id: str, kept: dict[str, JSON], stored: Mapping[str, Any]
+    ) -> TaskResult[P, R]:
         args, kwargs = parted(stored)
         return TaskResult(
             task=task,
             id=job_id,
             status=TaskResultStatus.READY,
-            enqueued_at=enqueued_at(job_id, datetime.now(UTC)),
+            enqueued_at=enqueued_at(job_id, kept, datetime.now(UTC)),
             started_at=None,
             finished_at=None,
             last_attempted_at=None,

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from soniq.ids import made_at
+from soniq.jobs import JSON
 from soniq.records import FailedAttempt
 from soniq_django.tasks.compat import TaskError
 from soniq_django.tasks.errors import AttemptLost
+from soniq_django.tasks.stored import ENQUEUED_AT, time_in
 from soniq_django.times import stored_time
 
 UNKNOWN_WORKER = "unknown"  # of attempts that a job's history does not reach back to
@@ -31,9 +33,11 @@ def workers_of(failures: Sequence[FailedAttempt], count: int) -> list[str]:
     return [known.get(attempt, UNKNOWN_WORKER) for attempt in range(1, count + 1)]
 
 
-def enqueued_at(job_id: str, created_at: datetime) -> datetime:
-    """When a job was enqueued: its id says it, so ``enqueue()`` and every later look say the same.
+def enqueued_at(job_id: str, kept: JSON, created_at: datetime) -> datetime:
+    """When a task was enqueued, so that ``enqueue()`` and every later look say the same.
 
-    :param created_at: for ids that say no time
+    :param kept: what was kept of the task; says it where the id does not
+    :param created_at: for jobs that neither says it of
     """
-    return stored_time(made_at(job_id) or created_at)
+    said = time_in(kept.get(ENQUEUED_AT)) if isinstance(kept, dict) else None
+    return said or stored_time(made_at(job_id) or created_at)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
 from typing import Any, TypedDict, cast
 
+from django.utils.module_loading import import_string
+
 from soniq.codec import Missing
 from soniq.errors import ConfigurationError, InvalidJob
+from soniq.ids import uuid7_text
 from soniq.settings import check_known
 from soniq.task import JobKeywords, JobOptions
 from soniq_django.tasks.policy import TaskOptions
@@ -40,6 +43,7 @@ class TaskKeywords(UsingOptions, total=False):
 USING = tuple(UsingOptions.__annotations__)
 DECLARED = (*(name for name in USING if name != "dedup_key"), "retry_on", "discard_on")
 _OF_JOBS = frozenset(field.name for field in fields(JobOptions))
+ID_FUNCTION = "id_function"  # of a backend alone: makes the ids of its tasks
 PRIORITY = 100  # of a soniq job for the priority 0 of a task; there, less is first
 
 
@@ -50,11 +54,27 @@ def check_options(options: object) -> None:
     """
     if not isinstance(options, Mapping):
         raise ConfigurationError(f"OPTIONS is {options!r}: give a dict")
-    check_known(options, list(DECLARED), what="key in OPTIONS")
+    check_known(options, [*DECLARED, ID_FUNCTION], what="key in OPTIONS")
     try:
-        _made(tuple(_frozen(options)))
+        _made(tuple(_frozen({name: value for name, value in options.items() if name != ID_FUNCTION})))
+        id_function(options)
     except InvalidJob as error:
         raise ConfigurationError(str(error)) from None
+    except ImportError as error:
+        raise ConfigurationError(f"{ID_FUNCTION} is {options[ID_FUNCTION]!r}: {error}") from None
+
+
+def id_function(options: Mapping[str, Any]) -> Callable[[], object]:
+    """What makes the ids of a backend's tasks.
+
+    :raises ImportError: there is nothing where they say
+    :raises ConfigurationError: it is no function
+    """
+    given = options.get(ID_FUNCTION, uuid7_text)
+    made = import_string(given) if isinstance(given, str) else given
+    if not callable(made):
+        raise ConfigurationError(f"{ID_FUNCTION} is {given!r}: give a function, or its path")
+    return cast("Callable[[], object]", made)
 
 
 def job_options(

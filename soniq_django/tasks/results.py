@@ -61,7 +61,7 @@ def result_of(record: Job | DeadLetter, task: AnyTask) -> AnyResult:
         task=task,
         id=record.id,
         status=TaskResultStatus.FAILED if isinstance(record, DeadLetter) else STATUS[record.status],
-        enqueued_at=enqueued_at(record.id, made),
+        enqueued_at=enqueued_at(record.id, kept_of(record.context), made),
         **_times(record),
         args=args,
         kwargs=kwargs,

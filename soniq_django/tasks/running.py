@@ -23,6 +23,7 @@ from soniq_django.tasks.compat import (
     task_started,
 )
 from soniq_django.tasks.facts import enqueued_at, task_error, task_errors, workers_of
+from soniq_django.tasks.stored import kept_of
 from soniq_django.times import stored_time
 
 
@@ -38,7 +39,7 @@ def started(task: AnyTask, claim: Claim) -> AnyResult:
         task=task,
         id=claim.job_id,
         status=TaskResultStatus.RUNNING,
-        enqueued_at=enqueued_at(claim.job_id, claim.created_at),
+        enqueued_at=enqueued_at(claim.job_id, kept_of(claim.context), claim.created_at),
         started_at=now if first is None else stored_time(first),
         finished_at=None,
         last_attempted_at=now,

@@ -18,6 +18,7 @@ from soniq_django.tasks.task import SoniqTask, own_options, restored
 from soniq_django.times import aware, stored_time
 
 KEY = "task"
+ENQUEUED_AT = "enqueued_at"  # kept where the id does not tell
 
 
 def to_store(task: AnyTask, declared: AnyTask) -> dict[str, JSON]:
@@ -56,7 +57,7 @@ def stored_task(declared: AnyTask, kept: JSON, *, queue: str, priority: int) -> 
     if isinstance(kept, dict):
         if isinstance(kept.get("backend"), str):
             changes["backend"] = kept["backend"]
-        changes["run_after"] = _time(kept.get("run_after"))
+        changes["run_after"] = time_in(kept.get("run_after"))
         using = kept.get("using")
         if isinstance(using, dict):
             known = {name: value for name, value in using.items() if name in USING}
@@ -83,7 +84,8 @@ def _blank() -> SoniqTask[..., Any]:
     return task
 
 
-def _time(text: object) -> datetime | None:
+def time_in(text: object) -> datetime | None:
+    """A time that was kept; None if there is none, or none that can be read."""
     try:
         return None if text is None else stored_time(datetime.fromisoformat(str(text)))
     except ValueError:

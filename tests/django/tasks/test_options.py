@@ -7,12 +7,13 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
+from django.core.exceptions import ImproperlyConfigured
 from django.utils import timezone
 
-from soniq import Soniq
+from soniq import ConfigurationError, Soniq
 from soniq_django.tasks import UnsupportedArguments
 from tests.shop import tasks
 from tests.support.task_api import (
@@ -105,6 +106,44 @@ def test_options_of_the_backend_are_defaults(app: Soniq) -> None:
     assert app.backend.get_job(tasks.slow.using(max_retries=5).enqueue().id).max_attempts == 6
     assert app.backend.get_job(tasks.total.using(backend="slow").enqueue(1).id).max_attempts == 2
     assert app.backend.get_job(tasks.total.enqueue(1).id).max_attempts == app.settings.max_retries + 1
+
+
+@pytest.mark.parametrize(
+    "function", ["uuid.uuid4", uuid4, lambda: str(uuid4())], ids=["path", "function", "text"]
+)
+def test_id_function_makes_the_ids(work: Callable[..., bool], function: object, settings: Any) -> None:
+    """The time of the enqueue, which such an id does not tell, is that of every later look all the same."""
+    settings.TASKS = {"default": {**settings.TASKS["default"], "OPTIONS": {"id_function": function}}}
+
+    result = tasks.total.enqueue(1)
+
+    assert UUID(result.id).version == 4
+    assert default_task_backend.check() == []
+    assert default_task_backend.get_result(result.id) == result
+    work()
+    found = default_task_backend.get_result(result.id)
+    assert (found.return_value, found.enqueued_at) == (1, result.enqueued_at)
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "told"),
+    [
+        ("uuid.uuid", ImportError, "id_function is 'uuid.uuid'"),
+        (7, ConfigurationError, "id_function is 7: give a function, or its path"),
+        (dict, ImproperlyConfigured, "id_function returned {}; give one that returns a UUID"),
+    ],
+)
+def test_what_makes_no_ids_stores_nothing(
+    app: Soniq, function: object, error: type[Exception], told: str, settings: Any
+) -> None:
+    settings.TASKS = {"default": {**settings.TASKS["default"], "OPTIONS": {"id_function": function}}}
+
+    with pytest.raises(error) as raised:
+        tasks.total.enqueue(1)
+
+    assert app.backend.count_due() == 0
+    problems = "".join(problem.msg for problem in default_task_backend.check())
+    assert told in problems or told in str(raised.value)
 
 
 def test_one_function_may_be_a_task_of_several_backends(work: Callable[..., bool]) -> None:
