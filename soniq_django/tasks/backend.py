@@ -37,8 +37,9 @@ class SoniqBackend(SoniqTaskBackend):
     """Stores tasks as jobs of the default app, under their module path.
 
     OPTIONS may hold defaults of the options that ``@task`` takes besides Django's: ``max_retries``,
-    ``retry_delay``, ``timeout``, ... And ``id_function``: a function, or its path, that makes the ids of tasks,
-    each a UUID that there never was before. Without it they are UUIDv7, which sort by their time, and tell it.
+    ``retry_delay``, ``timeout``, ... And ``id_function``: a function, or its path, that makes the ids of
+    tasks, each a UUID that there never was before. Without it they are UUIDv7: they sort by their time, and
+    tell it.
     """
 
     supports_defer = True
