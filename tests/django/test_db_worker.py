@@ -104,9 +104,18 @@ def test_entries_that_share_their_workers_cannot_be_picked(app: Soniq, settings:
 
 
 @pytest.mark.parametrize("alias", SQLITE)
-@pytest.mark.parametrize("arguments", [["--interval", "-1"], ["--interval", "inf"], ["--max-tasks", "0"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--interval", "-1"],
+        ["--interval", "inf"],
+        ["--max-tasks", "0"],
+        ["--worker-id", ""],
+        ["--worker-id", "w" * 65],
+    ],
+)
 def test_impossible_options_are_refused_by_the_command_line(arguments: list[str], alias: str) -> None:
-    with pytest.raises(CommandError, match=r"give .* or more"):
+    with pytest.raises(CommandError, match=r"give .* or more|give 1 to 64 characters"):
         call_command(Command(), *arguments)
 
 

@@ -15,6 +15,7 @@ from soniq_django.tasks.backend import SoniqBackend
 from soniq_django.tasks.compat import task_backends
 
 ALL = "*"
+LONGEST_ID = 64  # characters of a worker's id
 
 
 class Command(soniq_worker.Command):
@@ -54,6 +55,7 @@ class Command(soniq_worker.Command):
         )
         add(
             "--worker-id",
+            type=_worker_id,
             metavar="TEXT",
             help="without effect: an id is made anew at each start, so that nobody takes a new worker for "
             "the one that died",
@@ -147,3 +149,9 @@ def _interval(text: str) -> float:
     if not math.isfinite(seconds) or seconds < 0:
         raise ArgumentTypeError(f"{text!r}: give 0 or more seconds")
     return seconds
+
+
+def _worker_id(text: str) -> str:
+    if not 0 < len(text) <= LONGEST_ID:
+        raise ArgumentTypeError(f"{text!r}: give 1 to {LONGEST_ID} characters")
+    return text
