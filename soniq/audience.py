@@ -24,7 +24,7 @@ from soniq.jobs import Claim, NewJob
 from soniq.transitions import Change
 
 if TYPE_CHECKING:
-    from soniq.execution import Outcome
+    from soniq.execution.outcome import Outcome
 
 logger = logging.getLogger("soniq.hooks")
 
