@@ -8,10 +8,12 @@ that the task has when somebody asks.
 from __future__ import annotations
 
 import inspect
+from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from soniq.codec import is_marked
 from soniq.errors import InvalidArguments
 from soniq.jobs import JobContext
 from soniq.signature import Signature
@@ -35,6 +37,41 @@ def parted(stored: object) -> tuple[list[Any], dict[str, Any]]:
     positional = stored.get(POSITIONAL, [])
     named = {name: value for name, value in stored.items() if name != POSITIONAL}
     return positional if isinstance(positional, list) else [positional], named
+
+
+def shown(stored: object) -> tuple[list[Any], dict[str, Any]]:
+    """:func:`parted`, as a result shows it: a tuple as a list and bytes as a text, as with all backends.
+
+    What Django's Tasks do not take, such as a datetime, is shown in its stored form.
+    """
+    args, kwargs = parted(stored)
+    if not is_marked([args, kwargs]):
+        return args, kwargs
+    return [_unmarked(item) for item in args], {name: _unmarked(item) for name, item in kwargs.items()}
+
+
+def _unmarked(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unmarked(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    mark: Any = None
+    of: Any = None
+    if len(value) == 1:
+        [(mark, of)] = value.items()
+    try:
+        if mark == "$tuple" and isinstance(of, list):
+            return _unmarked(of)
+        if mark == "$bytes":
+            return b64decode(of).decode()
+        if mark == "$float":
+            return float(of)
+        if mark == "$dict":
+            pairs = of.items() if isinstance(of, dict) else of
+            return {_unmarked(key): _unmarked(item) for key, item in pairs}
+    except (TypeError, ValueError):  # what else, such as a key that is a list, stays as it is stored
+        return value
+    return {name: _unmarked(item) for name, item in value.items()}
 
 
 def plainer(value: Any) -> Any:

@@ -13,7 +13,7 @@ from soniq import get_default_app
 from soniq.ids import uuid7_text
 from soniq.jobs import JSON
 from soniq.task import EnqueueOptions
-from soniq_django.tasks.arguments import parted
+from soniq_django.tasks.arguments import shown
 from soniq_django.tasks.base import SoniqTaskBackend
 from soniq_django.tasks.compat import (
     AnyResult,
@@ -104,7 +104,7 @@ class SoniqBackend(SoniqTaskBackend):
     def _ready_result(
         self, task: Task[P, R], job_id: str, kept: dict[str, JSON], stored: Mapping[str, Any]
     ) -> TaskResult[P, R]:
-        args, kwargs = parted(stored)
+        args, kwargs = shown(stored)
         return TaskResult(
             task=task,
             id=job_id,

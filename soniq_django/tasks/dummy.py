@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ParamSpec, TypeVar
 
 from soniq_django.tasks import compat
-from soniq_django.tasks.arguments import parted
+from soniq_django.tasks.arguments import shown
 from soniq_django.tasks.base import SoniqTaskBackend
 from soniq_django.tasks.compat import Task, TaskResult
 
@@ -26,5 +26,5 @@ class DummyBackend(SoniqTaskBackend, compat.DummyBackend):
         :raises TypeError: the arguments do not fit the task, or could not be stored
         """
         self.validate_task(task)
-        args, kwargs = parted(self.call(self.job_for(task), args, kwargs or {})[1])
+        args, kwargs = shown(self.call(self.job_for(task), args, kwargs or {})[1])
         return super().enqueue(task, args, kwargs)

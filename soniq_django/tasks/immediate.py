@@ -13,7 +13,7 @@ from soniq.arguments import decode
 from soniq.codec import encode_result, load, references_in
 from soniq.failures import class_path
 from soniq.ids import uuid7_text
-from soniq_django.tasks.arguments import parted
+from soniq_django.tasks.arguments import shown
 from soniq_django.tasks.base import SoniqTaskBackend
 from soniq_django.tasks.compat import (
     AnyResult,
@@ -54,7 +54,7 @@ class ImmediateBackend(SoniqTaskBackend):
         self.validate_task(task)
         job = self.job_for(task)
         _, stored = self.call(job, args, kwargs or {})
-        args, kwargs = parted(stored)
+        args, kwargs = shown(stored)
         result: TaskResult[P, R] = TaskResult(
             task=task,
             id=uuid7_text(),

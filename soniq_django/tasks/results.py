@@ -10,7 +10,7 @@ from soniq.app import Soniq
 from soniq.ids import canonical
 from soniq.jobs import JobStatus
 from soniq.records import DeadLetter, DeadLetterFilter, Job
-from soniq_django.tasks.arguments import parted
+from soniq_django.tasks.arguments import shown
 from soniq_django.tasks.compat import AnyResult, AnyTask, TaskError, TaskResult, TaskResultStatus
 from soniq_django.tasks.errors import JobCancelled
 from soniq_django.tasks.facts import UNKNOWN_WORKER, enqueued_at, task_error, task_errors, workers_of
@@ -55,7 +55,7 @@ def find_result(result_id: str, app: Soniq | None = None) -> AnyResult | None:
 
 def result_of(record: Job | DeadLetter, task: AnyTask) -> AnyResult:
     """What the tables say of a task's job, its return value apart."""
-    args, kwargs = parted(record.args)
+    args, kwargs = shown(record.args)
     made = record.original_created_at if isinstance(record, DeadLetter) else record.created_at
     return TaskResult(
         task=task,

@@ -12,7 +12,7 @@ from soniq import get_default_app
 from soniq.jobs import Claim
 from soniq.records import Job
 from soniq.transitions import Change
-from soniq_django.tasks.arguments import parted
+from soniq_django.tasks.arguments import shown
 from soniq_django.tasks.compat import (
     AnyResult,
     AnyTask,
@@ -34,7 +34,7 @@ def started(task: AnyTask, claim: Claim) -> AnyResult:
     failures = record.failures if isinstance(record, Job) else ()
     now = timezone.now()
     first = failures[0].started_at if failures else None
-    args, kwargs = parted(claim.args)
+    args, kwargs = shown(claim.args)
     return TaskResult(
         task=task,
         id=claim.job_id,

@@ -59,6 +59,11 @@ def echo(value):
     return value
 
 
+@task
+def take(*values, more=None):
+    """Takes anything."""
+
+
 @task(takes_context=True, max_retries=1)
 def about_me(context, fail_first=False):
     if fail_first and context.attempt == 1:

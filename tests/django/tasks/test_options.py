@@ -146,6 +146,22 @@ def test_what_makes_no_ids_stores_nothing(
     assert told in problems or told in str(raised.value)
 
 
+def test_results_show_arguments_as_every_backend_does(work: Callable[..., bool]) -> None:
+    """A tuple as a list, bytes as a text; what Django's Tasks do not take as it is stored."""
+    key = UUID(int=1)
+    given = [(1, (2,)), b"x", 1e16, {1: (2,), "$a": [3]}, {"at": key}, b"\xff"]
+    told = [[1, [2]], "x", 1e16, {1: [2], "$a": [3]}, {"at": {"$uuid": str(key)}}, {"$bytes": "/w=="}]
+    result = tasks.take.enqueue(*given, more=(1, 2))
+
+    assert (result.args, result.kwargs) == (told, {"more": [1, 2]})
+    work()
+    found = default_task_backend.get_result(result.id)
+    assert (found.args, found.kwargs) == (result.args, result.kwargs)
+    for name in ("immediate", "dummy"):
+        elsewhere = tasks.take.using(backend=name).enqueue(*given, more=(1, 2))
+        assert (elsewhere.args, elsewhere.kwargs) == (told, {"more": [1, 2]})
+
+
 def test_one_function_may_be_a_task_of_several_backends(work: Callable[..., bool]) -> None:
     """Which of them it was enqueued through, its result says in any process."""
     here, there = tasks.total.enqueue(1), tasks.total.using(backend="slow", queue_name="night").enqueue(2)
