@@ -168,6 +168,19 @@ class RunTests(ShopTestCase):
 
         self.assertIn("it came late, we are sorry. You get 4.50 EUR back.", mail.outbox[0].body)
 
+    @skipUnless(find_spec("opentelemetry") and find_spec("opentelemetry.sdk"), "needs opentelemetry-sdk")
+    def test_jobs_belong_to_the_trace_of_whoever_enqueued_them(self) -> None:
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415  # where it is missing, it cannot
+
+        with TracerProvider().get_tracer("shop").start_as_current_span("a request") as span:
+            self.order(self.mug)
+
+        trace = f"{span.get_span_context().trace_id:032x}"
+        contexts = Job.objects.values_list("context", flat=True)
+        self.assertEqual(
+            [trace in (context or {})["trace"]["traceparent"] for context in contexts], [True] * 3
+        )
+
     async def test_price_list_is_written_and_its_result_can_be_asked_for(self) -> None:
         with tempfile.TemporaryDirectory() as folder, override_settings(MEDIA_ROOT=folder):
             result = await publish_price_list.aenqueue(["mug", "lamp"], valid_from=date(2030, 1, 1))
