@@ -29,14 +29,20 @@ async def _run(jobs: int, tasks: int) -> float:
 
     from benchmarks.project.work import body  # noqa: PLC0415  # as above
 
+    def connect() -> None:
+        connection.ensure_connection()
+
+    def disconnect() -> None:
+        connection.close()
+
     async def work(index: int) -> None:
         async with ThreadSensitiveContext():
-            await sync_to_async(connection.ensure_connection)()
+            await sync_to_async(connect)()
             connected[index].set()
             await go.wait()
             for number in range(index, jobs, tasks):
                 await body.orm_async(number)
-            await sync_to_async(connection.close)()
+            await sync_to_async(disconnect)()
 
     connected = [asyncio.Event() for _ in range(tasks)]
     go = asyncio.Event()
