@@ -40,7 +40,9 @@ def columns(scale: Scale) -> tuple[Column, ...]:
 
 def wants(peer: DatabasePeer) -> bool:
     """See :class:`Figure`."""
-    return (usual(peer) and peer.variant != "batch 10") or peer.name == "django"
+    if peer.name == "django":
+        return peer.variant != "async"
+    return usual(peer) and peer.variant != "batch 10"
 
 
 FIGURE = Figure(

@@ -1,4 +1,4 @@
-"""Jobs that read one row and write one, beside ten threads that make the same calls."""
+"""Jobs that read one row and write one, beside threads and tasks that make the same calls without a queue."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def measure(peer: DatabasePeer, kind: str, context: Context) -> float:
     """Jobs/s, if each of them left its row."""
     scale = context.scale
     if peer.name == "django":
-        return threads(peer, scale.orm_jobs)
+        return plain(peer, scale.orm_jobs)
     drained = drain(peer, kind, scale.orm_jobs, scale.seconds)
     rows, jobs = peer.effects()
     if jobs < drained.jobs:
@@ -25,10 +25,11 @@ def measure(peer: DatabasePeer, kind: str, context: Context) -> float:
     return context.rate(peer, f"{kind} jobs", drained)
 
 
-def threads(peer: DatabasePeer, jobs: int) -> float:
+def plain(peer: DatabasePeer, jobs: int) -> float:
     """The same without a queue."""
     tally = peer.reset(jobs)
-    out = run(["-m", "benchmarks.threads", str(jobs), str(CONCURRENCY)], peer.child_environment)
+    module = "benchmarks.tasks" if peer.variant == "async" else "benchmarks.threads"
+    out = run(["-m", module, str(jobs), str(CONCURRENCY)], peer.child_environment)
     if peer.effects() != (jobs, jobs) or tally.ran() != jobs:
         raise Failed(f"{jobs} calls left {peer.effects()[0]} rows")
     return jobs / json.loads(out)["seconds"]
@@ -36,7 +37,10 @@ def threads(peer: DatabasePeer, jobs: int) -> float:
 
 def cells(peer: DatabasePeer, context: Context) -> Iterator[Cell]:
     """See :class:`Figure`."""
-    for column, kind in (("async", "orm_async"), ("sync", "orm")):
+    kinds = {"async": "orm_async", "sync": "orm"}
+    if peer.label == "django async":
+        del kinds["sync"]
+    for column, kind in kinds.items():
         yield Cell((column,), lambda column=column, kind=kind: {column: measure(peer, kind, context)})
 
 
@@ -48,14 +52,16 @@ def columns(scale: Scale) -> tuple[Column, ...]:
 def wants(peer: DatabasePeer) -> bool:
     """See :class:`Figure`."""
     return (usual(peer) and peer.name != "limit" and peer.variant != "batch 10") or (
-        peer.label == "django create"
+        peer.label in {"django create", "django async"}
     )
 
 
 FIGURE = Figure(
     "orm",
     "Jobs that read and write with the ORM",
-    "`django create` is no queue: ten threads of one process that make the same calls, in a plain loop.",
+    "`django create` is no queue: ten threads of one process that make the same calls, in a plain loop. "
+    "`django async` is none either: ten tasks of one event loop, each with a thread and a connection of its "
+    "own, that await the same calls of the async ORM.",
     columns,
     wants,
     cells,

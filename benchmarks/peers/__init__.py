@@ -24,6 +24,7 @@ def all_peers() -> list[DatabasePeer]:
         LimitPeer("no NOTIFY", notify="no"),
         LimitPeer("NOTIFY after commit", notify="after"),
         PlainPeer("create"),
+        PlainPeer("async"),
         PlainPeer("raw SQL", raw=True),
         PlainPeer("raw SQL, NOTIFY", raw=True, notify=True),
         PgQueuerPeer("batch 100", batch=100),
