@@ -72,13 +72,15 @@ class HotPath(Tables):
         """See :class:`soniq.backend.StorageBackend`."""
         return self._statements.next_due(queues=queues, names=names)
 
-    def subscribe(self, wake: Callable[[str | None], None]) -> Subscription:
+    def subscribe(
+        self, wake: Callable[[str | None], None], lost: Callable[[str], None] | None = None
+    ) -> Subscription:
         """See :class:`soniq.backend.StorageBackend`."""
         if not self.notifies:
             return Silence()
         from soniq_django.listener import Listener  # noqa: PLC0415  # needs psycopg
 
-        listener = Listener(self.alias, wake)
+        listener = Listener(self.alias, wake, lost)
         cast("PostgresStatements", self._statements).sessions.proven_by(lambda: listener.healthy)
         return listener
 
