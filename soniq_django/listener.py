@@ -39,8 +39,8 @@ class Listener:
 
     :param wake: called on that thread with the name of a queue; with None after a reconnect, when
         hints may have been missed
-    :param lost: called on that thread each time that it no longer hears, having heard before: with "connection"
-        if that broke, with "unheard" if a probe did not arrive
+    :param lost: called on that thread each time that it no longer hears, having heard before:
+        "connection" if that broke, "unheard" if a probe did not arrive
     """
 
     def __init__(

@@ -266,7 +266,7 @@ async def test_300_megabytes_are_refused_before_they_are_copied(any_app, huge):
     data = huge()
     tracemalloc.start()
     try:
-        with pytest.raises(PayloadTooLarge, match="args.* over the limit of 1,048,576; store the data"):
+        with pytest.raises(PayloadTooLarge, match=r"args.* over the limit of 1,048,576; store the data"):
             await any_app.enqueue(work, data=data)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
