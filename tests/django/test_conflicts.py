@@ -55,17 +55,21 @@ def run(alias: str, *statements: str) -> None:
 
 
 @pytest.fixture
-def give_up(alias: str) -> Iterator[Callable[[str, int], Callable[[], int]]]:
-    """Has the server give up the next so many statements that write jobs; gives what counts them so far."""
+def give_up(alias: str) -> Iterator[Callable[..., Callable[[], int]]]:
+    """Has the server give up so many statements that write jobs, after some that it lets through.
 
-    def begin(state: str, times: int) -> Callable[[], int]:
+    Gives what counts them so far.
+    """
+
+    def begin(state: str, times: int, after: int = 0) -> Callable[[], int]:
         run(
             alias,
             "CREATE SEQUENCE given_up",  # keeps its count when a transaction is rolled back
             f"""
             CREATE FUNCTION give_up() RETURNS trigger LANGUAGE plpgsql AS $$
+            DECLARE number bigint := nextval('given_up');
             BEGIN
-                IF nextval('given_up') <= {times} THEN
+                IF number BETWEEN {after + 1} AND {after + times} THEN
                     RAISE EXCEPTION 'given up for others' USING ERRCODE = '{state}';
                 END IF;
                 RETURN NULL;
@@ -94,7 +98,7 @@ def give_up(alias: str) -> Iterator[Callable[[str, int], Callable[[], int]]]:
 @pytest.mark.parametrize("state", STATES.values(), ids=STATES)
 @pytest.mark.parametrize("jobs", [1, 30])
 def test_an_enqueue_is_made_again_until_it_is_stored_once(
-    backend: DjangoBackend, give_up: Callable[[str, int], Callable[[], int]], state: str, jobs: int
+    backend: DjangoBackend, give_up: Callable[..., Callable[[], int]], state: str, jobs: int
 ) -> None:
     """One job by one statement, many by COPY or by several."""
     tried = give_up(state, TRIES - 1)
@@ -110,7 +114,7 @@ def test_an_enqueue_is_made_again_until_it_is_stored_once(
 
 @pytest.mark.parametrize("state", STATES.values(), ids=STATES)
 def test_an_enqueue_that_is_given_up_again_and_again_is_told_and_not_stored(
-    backend: DjangoBackend, give_up: Callable[[str, int], Callable[[], int]], state: str
+    backend: DjangoBackend, give_up: Callable[..., Callable[[], int]], state: str
 ) -> None:
     """Five times, not for ever; the connection is of use afterwards."""
     tried = give_up(state, 100)
@@ -124,7 +128,7 @@ def test_an_enqueue_that_is_given_up_again_and_again_is_told_and_not_stored(
 
 @pytest.mark.parametrize("within", ["atomic", "a transaction by hand"])
 def test_a_transaction_of_the_caller_is_the_callers_to_begin_anew(
-    backend: DjangoBackend, give_up: Callable[[str, int], Callable[[], int]], within: str
+    backend: DjangoBackend, give_up: Callable[..., Callable[[], int]], within: str
 ) -> None:
     """Nothing of it is left to which an enqueue could belong."""
     alias = backend.alias
@@ -154,7 +158,7 @@ def one_claim(backend: DjangoBackend) -> Claim:
 
 @pytest.mark.parametrize("state", STATES.values(), ids=STATES)
 def test_a_claim_and_an_outcome_that_are_given_up_leave_the_job_as_it_was(
-    backend: DjangoBackend, give_up: Callable[[str, int], Callable[[], int]], state: str
+    backend: DjangoBackend, give_up: Callable[..., Callable[[], int]], state: str
 ) -> None:
     """It is a conflict, which a worker tries again, and no attempt has been used."""
     backend.enqueue([new_job(), new_job()])
@@ -176,6 +180,29 @@ def test_a_claim_and_an_outcome_that_are_given_up_leave_the_job_as_it_was(
     [applied], [other] = backend.exchange([done], request)
     assert (applied, other.attempt) == (True, 1)
     assert sorted(jobs.values_list("status", "attempts")) == [("done", 1), ("processing", 1)]
+
+
+def test_what_a_claim_took_before_it_was_given_up_is_told(
+    alias: str, give_up: Callable[..., Callable[[], int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A claim outside of a transaction may be several statements; each that came through is committed.
+
+    The worker would beat on, so nobody would ever rescue jobs of which it does not know.
+    """
+    postgres = pytest.importorskip("soniq_django.store.postgres", reason="needs psycopg")
+    for name in ("ABOVE_EVERY", "FRONT_EVERY"):
+        monkeypatch.setattr(postgres, name, 600.0)
+    backend = DjangoBackend(alias)
+    backend.enqueue([new_job()])
+    worker_id = one_claim(backend).worker_id
+    ids = backend.enqueue([new_job(), new_job()])
+    tried = give_up("40001", 1, after=1)
+
+    claims = backend.claim(ClaimRequest(worker_id=worker_id, limit=5))
+
+    assert tried() == 2
+    assert sorted(claim.job_id for claim in claims) == sorted(ids)
+    assert not Job.objects.using(alias).filter(status="queued").exists()
 
 
 @contextmanager
@@ -231,7 +258,7 @@ def wait_until_blocked(alias: str) -> None:
 
 
 def test_a_cancellation_that_is_given_up_is_told(
-    backend: DjangoBackend, give_up: Callable[[str, int], Callable[[], int]]
+    backend: DjangoBackend, give_up: Callable[..., Callable[[], int]]
 ) -> None:
     """The job waits on, and the second call does it."""
     [job_id] = backend.enqueue([new_job()])
