@@ -111,22 +111,28 @@ def clean_text(value: str, *, limit: int = ERROR_TEXT_BYTES) -> str:
     return f"{head}{_CUT.format(count=left_out)}{tail}"
 
 
-def flat_text(value: object) -> str | None:
+def flat_text(value: object, *, limit: int) -> str | None:
     """The text of a dict of texts and small numbers, as most arguments are. None: it may be anything else.
 
     What is wrong with a text is looked for in all of them at once, in the JSON.
+
+    :param limit: bytes that the text may take. What is longer for certain is not written out here.
     """
     if type(value) is not dict:
         return None
     for key, item in value.items():
         kind = type(item)
-        if kind is int:
+        if kind is str:
+            limit -= len(item)
+            if limit < 0:
+                return None
+        elif kind is int:
             if not -(2**63) < item < 2**63:
                 return None
         elif kind is float:
             if not -_EXACT < item < _EXACT or not item:
                 return None
-        elif kind is not str and kind not in _SCALARS:
+        elif kind not in _SCALARS:
             return None
         if type(key) is not str:
             return None
@@ -184,7 +190,7 @@ class Writer:
         """Any value, ``depth`` levels above the deepest that is allowed."""
         kind = type(value)
         if kind is str:
-            self._take(len(value) >> 4)  # not all of it: a text that is too long should be told its size
+            self.check_length(value)
             if not value.isascii() or "\x00" in value:
                 _check_text(value)
         elif kind is int:
@@ -199,6 +205,13 @@ class Writer:
         elif kind not in _SCALARS:
             return self._tag(value, self, depth)
         return value
+
+    def check_length(self, text: str | bytes) -> None:
+        """Refuse a text or bytes far beyond the limit before a copy is made.
+
+        What is a few times too long passes: it is written out, so that the error can tell its size.
+        """
+        self._take(len(text) >> 4)
 
     def items(self, values: Any, depth: int) -> list[JSON]:
         """The values of a list, or of something like it."""
@@ -231,7 +244,7 @@ class Writer:
         for key, item in values.items():
             if type(key) is not str or not key.isascii() or "\x00" in key:
                 self._key(key)
-            self._room -= len(key)
+            self._take(len(key))
             try:
                 done[key] = self.value(item, depth - 1)
             except Refused as refused:

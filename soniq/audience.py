@@ -120,6 +120,7 @@ class Audience:
         self._counts_enqueues = getattr(sink, "record_enqueued", None)
         self._times_latency = getattr(sink, "record_job_latency", None)
         self._counts_dead_letters = getattr(sink, "record_dead_letter", None)
+        self._counts_lost_listeners = getattr(sink, "record_listener_lost", None)
         self._surrounds = getattr(sink, "around_job", None)
 
     def tell(self, end: End, *, kept: bool) -> None:
@@ -188,6 +189,12 @@ class Audience:
         except BaseException:  # a sink must never decide about a job
             logger.exception("the metrics sink failed; the job goes on")
             return NOTHING
+
+    # -- the worker
+
+    def measure_listener_lost(self, reason: str) -> None:
+        """Tell the sink that hints which did arrive have ceased to; on any thread."""
+        _measure(self._counts_lost_listeners, reason=reason)
 
     # -- ends
 

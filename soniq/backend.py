@@ -126,11 +126,16 @@ class StorageBackend(Protocol):
         """
         return
 
-    def subscribe(self, wake: Callable[[str | None], None]) -> Subscription:
+    def subscribe(
+        self, wake: Callable[[str | None], None], lost: Callable[[str], None] | None = None
+    ) -> Subscription:
         """Call ``wake`` with the queue's name whenever a job may have become claimable there.
 
         A hint: it may be lost, come late or come for nothing; None means any queue. ``wake`` may be
         called on any thread and must not block.
+
+        :param lost: called in the same way, with the reason in a word, each time that hints which did arrive
+            cease to; the store listens anew by itself
         """
         return Silence()
 

@@ -34,6 +34,8 @@ class MetricsSink(Protocol):
     - ``record_job_latency(*, job_name, queue, seconds)``: so long a job was due before it started, by the
       clocks of database and worker
     - ``record_dead_letter(*, job_name, queue, reason)``: a job has become a dead letter
+    - ``record_listener_lost(*, reason)``: the worker heard of new jobs at once, and now listens anew:
+      "connection" if that broke, "unheard" if what it sent to itself did not arrive
     - ``around_job(claim)``: gives a context manager to enter around the code of an attempt
     """
 

@@ -21,6 +21,7 @@ class Lookout:
     :param unknown: finds the code of jobs that the process has not imported yet
     :param queues: what the worker serves; None = all
     :param wake: called in the event loop when a look has become due
+    :param lost: called on any thread, with the reason in a word, when hints that did arrive cease to
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Lookout:
         *,
         queues: tuple[str, ...] | None,
         wake: Callable[[], None],
+        lost: Callable[[str], None] | None = None,
     ) -> None:
         self._storage = storage
         self._registry = registry
@@ -39,6 +41,7 @@ class Lookout:
         self._settings = settings
         self._queues = queues
         self._wake = wake
+        self._lost = lost
         self._loop: asyncio.AbstractEventLoop | None = None
         self._subscription: Subscription = Silence()
         self.hungry = True  # whether a claim may find something
@@ -59,7 +62,7 @@ class Lookout:
 
     def listen(self) -> None:
         """Have the storage send hints."""
-        self._subscription = self._storage.backend.subscribe(self.hinted)
+        self._subscription = self._storage.backend.subscribe(self.hinted, self._lost)
 
     def close(self) -> None:
         """No more hints from the storage. May block."""

@@ -81,7 +81,13 @@ class Worker:
         self._storage = StorageLine(backend, self._stopping, patience=DRAIN_PATIENCE if run_once else None)
         unknown = UnknownJobs(backend, registry, settings, queues=queues)
         self._lookout = Lookout(
-            self._storage, registry, unknown, settings, queues=queues, wake=self._alarm.ring
+            self._storage,
+            registry,
+            unknown,
+            settings,
+            queues=queues,
+            wake=self._alarm.ring,
+            lost=audience.measure_listener_lost,
         )
         self._presence = Presence(
             self._storage,

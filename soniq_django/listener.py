@@ -39,11 +39,16 @@ class Listener:
 
     :param wake: called on that thread with the name of a queue; with None after a reconnect, when
         hints may have been missed
+    :param lost: called on that thread each time that it no longer hears, having heard before:
+        "connection" if that broke, "unheard" if a probe did not arrive
     """
 
-    def __init__(self, alias: str, wake: Callable[[str | None], None]) -> None:
+    def __init__(
+        self, alias: str, wake: Callable[[str | None], None], lost: Callable[[str], None] | None = None
+    ) -> None:
         self._alias = alias
         self._wake = wake
+        self._lost = lost
         self._parameters = _listening_parameters(alias)
         self._closed = threading.Event()
         self._closing, self._close = socket.socketpair()  # readable on the thread once closed
@@ -71,6 +76,8 @@ class Listener:
                 break
             if self.healthy:
                 backoff = FIRST_BACKOFF
+                if self._lost is not None:
+                    self._lost("unheard" if error is None else "connection")
             self.healthy = False
             if error is not None:
                 logger.warning("listening again in at most %.1f s: %s", backoff, _line(error))

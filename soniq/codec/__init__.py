@@ -77,7 +77,7 @@ def encode_arguments(
 
     :param keep_marks: marks in the arguments are marks: they were read from a store, and edited perhaps
     """
-    text = flat_text(args)
+    text = flat_text(args, limit=limit)
     if text is None:
         args = plain(args, limit=limit, tag=Marker(types), of_call=True, keep_marks=keep_marks)
         text = dump(args)
@@ -86,7 +86,7 @@ def encode_arguments(
 
 def encode_result(value: Any, *, limit: int, types: Types) -> str:
     """The text of what a handler returned."""
-    text = flat_text(value)
+    text = flat_text(value, limit=limit)
     if text is None or any(key[:1] == MARK for key in value):
         text = dump(encode_values(value, limit=limit, types=types, path="result"))
     return within(limit, text, path="result")

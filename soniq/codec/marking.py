@@ -31,6 +31,8 @@ class Marker:
         check_depth(depth)
         text = _TEXTS.get(kind)
         if text is not None:
+            if kind is bytes:
+                writer.check_length(value)
             return {text[0]: text[1](value)}
         if kind is tuple:
             return {"$tuple": writer.items(value, depth - 1)}

@@ -56,6 +56,11 @@ class OpenTelemetrySink:
         self._dead_letters = self._meter.create_counter(
             "soniq.dead_letters", "{job}", "Jobs that became dead letters"
         )
+        self._listener_losses = self._meter.create_counter(
+            "soniq.listener.losses",
+            "{loss}",
+            "How often workers no longer heard of new jobs at once, and listened anew",
+        )
         self._watches = False
 
     def record_enqueued(self, *, job_name: str, queue: str, count: int) -> None:
@@ -82,6 +87,10 @@ class OpenTelemetrySink:
         """See :class:`soniq.MetricsSink`."""
         attributes = {"messaging.destination.name": queue, "soniq.job.name": job_name}
         self._dead_letters.add(1, attributes | {"soniq.dead_letter.reason": reason})
+
+    def record_listener_lost(self, *, reason: str) -> None:
+        """See :class:`soniq.MetricsSink`."""
+        self._listener_losses.add(1, {"error.type": reason})
 
     def around_job(self, claim: Claim) -> AbstractContextManager[Any]:
         """A consumer span, current while the job's code runs; it takes down what the job raises.

@@ -77,6 +77,12 @@ class PrometheusSink:
             ("job_name", "queue", "reason"),
             registry=registry,
         )
+        self._listener_losses = Counter(
+            "soniq_listener_losses",
+            "How often this worker no longer heard of new jobs at once, and listened anew",
+            ("reason",),
+            registry=registry,
+        )
         # Looking a child up by its labels costs several times what counting does.
         self._running_of = cache(self._running.labels)
         self._latency_of = cache(self._latency.labels)
@@ -104,6 +110,10 @@ class PrometheusSink:
     def record_dead_letter(self, *, job_name: str, queue: str, reason: str) -> None:
         """See :class:`soniq.MetricsSink`."""
         self._dead_letters.labels(job_name, queue, reason).inc()
+
+    def record_listener_lost(self, *, reason: str) -> None:
+        """See :class:`soniq.MetricsSink`."""
+        self._listener_losses.labels(reason).inc()
 
 
 @cache

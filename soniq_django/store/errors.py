@@ -10,9 +10,10 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError, Operation
 from soniq.errors import BackendConflict, BackendNotReady, BackendUnavailable
 
 # PostgreSQL's SQLSTATEs, MySQL's error numbers.
-_DEADLOCKS = {"40P01", 1213}
-# Serialization failure; lock wait timeout, row changed since it was read.
-_CONFLICTS = _DEADLOCKS | {"40001", 1205, 1020}
+# Deadlock, serialization failure: the transaction was rolled back.
+_GIVEN_UP = {"40P01", "40001", 1213}
+# Lock wait timeout, row changed since it was read.
+_CONFLICTS = _GIVEN_UP | {1205, 1020}
 # The connection is of no use any more, another one may be: a standby after a failover (25006, and MySQL's
 # numbers); prepared statements that a migration made invalid (0A000), or that a pooler gave to somebody
 # else (26000, 42P05).
@@ -54,9 +55,9 @@ def translated(alias: str, inner: AbstractContextManager[object] | None = None) 
         raise _unavailable(alias, error) from error
 
 
-def is_deadlock(error: BackendConflict) -> bool:
-    """Whether the transaction was given up for one, so that doing it again at once may work."""
-    return error.__cause__ is not None and _code(error.__cause__) in _DEADLOCKS
+def was_given_up(error: BackendConflict) -> bool:
+    """Whether the transaction was rolled back for others' sake, so that doing it again at once may work."""
+    return error.__cause__ is not None and _code(error.__cause__) in _GIVEN_UP
 
 
 def _drop_if_broken(alias: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, cast
 
 from django.core.exceptions import SynchronousOnlyOperation
@@ -14,6 +14,7 @@ from soniq.jobs import Claim, ClaimRequest, NewJob
 from soniq.transitions import Change
 from soniq_django.clock import instead_of_now
 from soniq_django.hints import CHANNEL, hint_after_commit
+from soniq_django.store.conflicts import despite_conflicts
 from soniq_django.store.mysql import MySQLStatements
 from soniq_django.store.orm import OrmStatements
 from soniq_django.store.tables import Tables
@@ -45,6 +46,11 @@ class HotPath(Tables):
             ) from error
 
     def _enqueue(self, jobs: Iterable[NewJob]) -> list[str]:
+        if not isinstance(jobs, list):
+            return self._enqueue_once(jobs)  # a generator can be read once
+        return despite_conflicts(self.connection, partial(self._enqueue_once, jobs), self._statements.tries)
+
+    def _enqueue_once(self, jobs: Iterable[NewJob]) -> list[str]:
         if not self.notifies or instead_of_now() is not None:
             return self._statements.enqueue(jobs)
         statements = cast("PostgresStatements", self._statements)
@@ -72,13 +78,15 @@ class HotPath(Tables):
         """See :class:`soniq.backend.StorageBackend`."""
         return self._statements.next_due(queues=queues, names=names)
 
-    def subscribe(self, wake: Callable[[str | None], None]) -> Subscription:
+    def subscribe(
+        self, wake: Callable[[str | None], None], lost: Callable[[str], None] | None = None
+    ) -> Subscription:
         """See :class:`soniq.backend.StorageBackend`."""
         if not self.notifies:
             return Silence()
         from soniq_django.listener import Listener  # noqa: PLC0415  # needs psycopg
 
-        listener = Listener(self.alias, wake)
+        listener = Listener(self.alias, wake, lost)
         cast("PostgresStatements", self._statements).sessions.proven_by(lambda: listener.healthy)
         return listener
 

@@ -19,7 +19,7 @@ REPEATABLE READ all is as true, but gaps are locked everywhere, and deadlocks ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
@@ -29,32 +29,27 @@ from django.db.models import Q, QuerySet
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.datastructures import BaseTable
 
-from soniq.errors import BackendConflict
 from soniq.jobs import Claim, ClaimRequest, NewJob
 from soniq.transitions import Change
 from soniq_django.functions import DatabaseNow
 from soniq_django.models import Job
 from soniq_django.store import rows
-from soniq_django.store.errors import is_deadlock, translated
+from soniq_django.store.conflicts import despite_conflicts
+from soniq_django.store.errors import translated
 from soniq_django.store.orm import OrmStatements, queued
 
 T = TypeVar("T")
 
 LOWEST = -1  # below all priorities
-TRIES = 10  # of a transaction that meets deadlocks
 SCHEDULED_AT = rows.CLAIM_COLUMNS.index("scheduled_at")
 
 
 class MySQLStatements(OrmStatements):
     """The hot path on InnoDB."""
 
-    # -- enqueue
+    tries = 10  # deadlocks come in swarms: each enqueue of a unique job locks the gap beside its key
 
-    def enqueue(self, jobs: Iterable[NewJob]) -> list[str]:
-        """See :class:`soniq.backend.StorageBackend`."""
-        if not isinstance(jobs, list):
-            return super().enqueue(jobs)  # a generator can be read once
-        return self._despite_deadlocks(partial(super().enqueue, jobs))
+    # -- enqueue
 
     def _insert(self, jobs: list[NewJob], *, free_keys_only: bool = False) -> None:
         if not free_keys_only:
@@ -100,16 +95,7 @@ class MySQLStatements(OrmStatements):
         return self._despite_deadlocks(partial(super().exchange, changes, request))
 
     def _despite_deadlocks(self, call: Callable[[], T]) -> T:
-        """Make a call that is one transaction; again when InnoDB gave that up."""
-        if not self.connection.get_autocommit():
-            return call()  # in a transaction of the caller, by atomic() or by hand
-        for _ in range(TRIES - 1):
-            try:
-                return call()
-            except BackendConflict as error:
-                if not is_deadlock(error):
-                    raise
-        return call()
+        return despite_conflicts(self.connection, call, self.tries)
 
     def _front(
         self, wanted: QuerySet[Job], queues: Collection[str] | None, limit: int

@@ -14,6 +14,7 @@ from soniq.transitions import Change
 from soniq_django.functions import DatabaseNow, from_now
 from soniq_django.models import Job
 from soniq_django.store import rows
+from soniq_django.store.conflicts import TRIES
 from soniq_django.store.errors import translated
 from soniq_django.store.tables import Tables
 from soniq_django.times import aware
@@ -25,7 +26,12 @@ LOOKUPS = 5  # attempts to find the holder of a unique key that comes and goes
 
 
 class OrmStatements(Tables):
-    """The hot path in the ORM."""
+    """The hot path in the ORM.
+
+    :cvar tries: how often an enqueue that is a transaction of its own is made before a conflict is its answer
+    """
+
+    tries = TRIES
 
     def enqueue(self, jobs: Iterable[NewJob]) -> list[str]:
         """See :class:`soniq.backend.StorageBackend`."""

@@ -29,6 +29,7 @@ from typing import Any, cast
 import psycopg
 from django.db import DatabaseError, IntegrityError
 
+from soniq.errors import BackendConflict
 from soniq.jobs import Claim, ClaimRequest, NewJob
 from soniq.transitions import Change
 from soniq_django.store import sql
@@ -169,7 +170,7 @@ class PostgresStatements(OrmStatements):
                 cursor = psycopg.Cursor(session)
                 cursor.execute(*group.statement())
                 cursors.append(cursor)
-            claims = [] if asked is None else self._claim(session, asked)
+            claims = [] if asked is None else self._claim(session, asked, [])
         if not others and all(
             cursor.rowcount == len(group.ids) for cursor, group in zip(cursors, groups, strict=True)
         ):
@@ -179,24 +180,35 @@ class PostgresStatements(OrmStatements):
         return [rare.get(id(change), change.job_id in written) for change in changes], claims
 
     def _claim_alone(self, asked: Asked) -> list[Claim]:
-        """A claim with nothing to record: one statement, and a transaction only where one is needed."""
+        """A claim with nothing to record: in a transaction only where one is needed."""
+        within = self.connection.in_atomic_block
+        claims: list[Claim] = []
         with translated(self.alias):
             session = self.sessions.of(self.connection)
-            if self.connection.in_atomic_block or self.sessions.reads_committed(session):
-                return self._claim(session, asked)
-        with self.transaction():
-            return self._claim(session, asked)
+            alone = not within and self.sessions.reads_committed(session)
+        if not (within or alone):
+            with self.transaction():
+                return self._claim(session, asked, claims)
+        try:
+            with translated(self.alias):
+                return self._claim(session, asked, claims)
+        except BackendConflict:
+            if not (alone and claims):
+                raise
+            return claims  # statements before the one that was given up were transactions of their own
 
-    def _claim(self, session: psycopg.Connection[Any], asked: Asked) -> list[Claim]:
-        """Behind the mark while that is allowed and enough, else from the front."""
+    def _claim(self, session: psycopg.Connection[Any], asked: Asked, claims: list[Claim]) -> list[Claim]:
+        """Behind the mark while that is allowed and enough, else from the front.
+
+        :param claims: an empty list, to which each statement adds what it has claimed
+        """
         if asked.request.limit < 1 or asked.nothing:
-            return []
+            return claims
         now = time.monotonic()
         mark = self._marks.get(asked.request.worker_id) if asked.follows_mark else None
-        claims: list[Claim] = []
         if mark is not None and now - mark.front_at < mark.front_every:
             if now - mark.above_at >= ABOVE_EVERY:
-                claims = self._take(session, asked.above(mark), asked)
+                claims += self._take(session, asked.above(mark), asked)
                 mark = replace(mark, above_at=now)
             if len(claims) < asked.request.limit:
                 claims += self._take(session, asked.after(mark, asked.request.limit - len(claims)), asked)

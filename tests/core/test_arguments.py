@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from collections import OrderedDict
 from decimal import Decimal
 from enum import IntEnum, StrEnum
@@ -240,6 +241,58 @@ async def test_ten_megabytes_are_refused_and_not_written(any_app):
     with pytest.raises(PayloadTooLarge):
         await any_app.enqueue(work, text="x" * 10_000_000)
     assert (await any_app.get_queue_stats())["total"] == 0
+
+
+HUGE = 300_000_000
+HUGE_VALUES = {
+    "text": lambda: "x" * HUGE,
+    "text in two bytes a letter": lambda: "ü" * (HUGE // 2),
+    "bytes": lambda: bytes(HUGE),
+    "a text in a list": lambda: ["x" * HUGE],
+    "a text in a dict": lambda: {"text": "x" * HUGE},
+    "a text as a key": lambda: {"x" * HUGE: 1},
+    "many texts": lambda: ["x" * 1_000] * (HUGE // 1_000),
+}
+
+
+@pytest.mark.parametrize("huge", HUGE_VALUES.values(), ids=HUGE_VALUES)
+async def test_300_megabytes_are_refused_before_they_are_copied(any_app, huge):
+    """Memory stays within a few times the limit, whatever is passed; nothing is written."""
+
+    @any_app.job()
+    def work(data):
+        pass
+
+    data = huge()
+    tracemalloc.start()
+    try:
+        with pytest.raises(PayloadTooLarge, match=r"args.* over the limit of 1,048,576; store the data"):
+            await any_app.enqueue(work, data=data)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * 2**20
+    assert (await any_app.get_queue_stats())["total"] == 0
+
+
+async def test_a_result_of_300_megabytes_is_refused_before_it_is_copied(any_app):
+    """The job has run, and is done; what it returned is not stored."""
+
+    @any_app.job()
+    def work():
+        return "x" * HUGE
+
+    job_id = await any_app.enqueue(work)
+    tracemalloc.start()
+    try:
+        await any_app.run_worker(run_once=True)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    job = await any_app.get_job(job_id)
+    assert job["status"] == "done"
+    assert "the result was not stored" in job["last_error"]
+    assert HUGE < peak < HUGE + 16 * 2**20  # the value itself, and no copy
 
 
 @pytest.mark.parametrize(

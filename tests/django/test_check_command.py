@@ -197,8 +197,7 @@ def test_a_database_out_of_reach_is_exit_code_2(alias: str, tmp_path: Path) -> N
         assert result.returncode == 2, result
         assert result.stdout == ""
         assert result.stderr.startswith("CommandError: cannot check: default: ")
-        # PyMySQL leaves the socket of a refused connection to the garbage collector, which says so.
-        assert "Traceback" not in result.stderr or "unclosed <socket" in result.stderr
+        assert "Traceback" not in result.stderr
 
 
 def test_an_option_that_is_not_there_is_exit_code_2(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import pytest
 from django.core.exceptions import SynchronousOnlyOperation
 from django.db import OperationalError, connections, transaction
 from django.db.models.signals import post_save
+from django.test.utils import CaptureQueriesContext
 
-from soniq import BackendNotReady, Soniq
+from soniq import BackendNotReady, PayloadTooLarge, Soniq
 from soniq.jobs import ClaimRequest
 from soniq_django.backend import DjangoBackend
 from soniq_django.models import Job
@@ -134,3 +135,21 @@ def test_a_thread_enqueues_on_a_connection_of_its_own(app: Soniq, alias: str) ->
             thread.join()
             raise Undo
     assert [job.id for job in app.backend.list_jobs()] == ids
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+@pytest.mark.parametrize("alias", ALIASES)
+def test_300_megabytes_of_arguments_are_refused_before_a_byte_is_sent(app: Soniq, alias: str) -> None:
+    """The database hears nothing of it, and neither of the small ones in the same batch."""
+    echo = app.job(name="echo")(lambda text: text)
+    huge = "x" * 300_000_000
+    connections[alias].ensure_connection()
+
+    with CaptureQueriesContext(connections[alias]) as queries:
+        with pytest.raises(PayloadTooLarge, match=r"over the limit of 1,048,576; store the data elsewhere"):
+            echo.enqueue(text=huge)
+        with pytest.raises(PayloadTooLarge, match=r"args_list\[1\]"):
+            echo.enqueue_many([{"text": "small"}, {"text": huge}])
+
+    assert not [query["sql"] for query in queries if "soniq_jobs" in query["sql"]]
+    assert not Job.objects.using(alias).exists()

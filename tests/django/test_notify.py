@@ -13,6 +13,10 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import DataError, IntegrityError, connections, transaction
 from django.test.utils import CaptureQueriesContext
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import TracerProvider
+from prometheus_client import CollectorRegistry
 
 from soniq import Soniq, default_app
 from soniq.ids import uuid7
@@ -23,6 +27,8 @@ from soniq_django.backend import DjangoBackend
 from soniq_django.connections import DjangoEnvironment
 from soniq_django.hints import CHANNEL
 from soniq_django.listener import Listener, _listening_parameters
+from soniq_django.metrics.opentelemetry import OpenTelemetrySink
+from soniq_django.metrics.prometheus import PrometheusSink
 from soniq_django.models import Job
 from tests.support.vendors import POSTGRES
 from tests.yard.jobs import noop
@@ -223,6 +229,15 @@ async def test_an_idle_worker_is_woken(app: Soniq, alias: str) -> None:
         await sync_to_async(connections.close_all)()
 
 
+def terminate_listeners(alias: str) -> None:
+    """As an administrator does, or a server that restarts."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = 'soniq listener' AND datname = current_database()"
+        )
+
+
 def test_a_broken_listener_listens_again(app: Soniq, alias: str) -> None:
     """Terminated by the server, it reconnects, and wakes its worker as it may have missed hints."""
     woken = threading.Event()
@@ -230,11 +245,7 @@ def test_a_broken_listener_listens_again(app: Soniq, alias: str) -> None:
     try:
         assert woken.wait(10)  # it listens
         woken.clear()
-        with connections[alias].cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE application_name = 'soniq listener' AND datname = current_database()"
-            )
+        terminate_listeners(alias)
 
         assert woken.wait(10)
         woken.clear()
@@ -242,6 +253,35 @@ def test_a_broken_listener_listens_again(app: Soniq, alias: str) -> None:
         assert woken.wait(5)
     finally:
         listener.close()
+
+
+async def test_each_loss_of_the_listener_is_counted(alias: str) -> None:
+    """By all sinks that can; an end that was wanted is none."""
+    registry, reader = CollectorRegistry(), InMemoryMetricReader()
+    sinks = [PrometheusSink(registry), OpenTelemetrySink(MeterProvider([reader]), TracerProvider())]
+    for sink in sinks:
+        app = Soniq(backend=DjangoBackend(alias), environment=DjangoEnvironment(), metrics_sink=sink)
+        worker = app.worker(concurrency=1)
+        running = asyncio.create_task(worker.run())
+        try:
+            for _ in range(2):
+                await wait_until(lambda worker=worker: worker.listening, timeout=10)
+                await sync_to_async(terminate_listeners)(alias)
+                await wait_until(lambda worker=worker: not worker.listening, timeout=10)
+            await wait_until(lambda worker=worker: worker.listening, timeout=10)
+        finally:
+            worker.stop()
+            await running
+            await sync_to_async(connections.close_all)()
+
+    assert registry.get_sample_value("soniq_listener_losses_total", {"reason": "connection"}) == 2
+    [losses] = [
+        point
+        for metric in reader.get_metrics_data().resource_metrics[0].scope_metrics[0].metrics
+        if metric.name == "soniq.listener.losses"
+        for point in metric.data.data_points
+    ]
+    assert (losses.value, dict(losses.attributes)) == (2, {"error.type": "connection"})
 
 
 def test_a_closed_listener_ends_its_thread(app: Soniq, alias: str) -> None:

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tests.faults.harness.waiting import until
-from tests.faults.work.jobs import hold, hold_again, write
+from tests.faults.work.jobs import hold, hold_again, write, write_once
 
 pytestmark = pytest.mark.faults
 
@@ -46,6 +46,39 @@ def test_a_deadlock_costs_the_worker_a_second_try_and_no_job(postgres):
         other.execute("COMMIT")
     postgres.finish()
     assert postgres.ledger.count("started") == 6
+
+
+GIVE_UP = """
+CREATE SEQUENCE given_up;
+CREATE FUNCTION give_up() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+BEGIN
+    IF nextval('given_up') % {every} = 0 THEN
+        RAISE EXCEPTION 'given up for others' USING ERRCODE = '{state}';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER give_up BEFORE INSERT OR UPDATE OR DELETE ON soniq_jobs
+    FOR EACH STATEMENT EXECUTE FUNCTION give_up();
+"""
+
+
+@pytest.mark.parametrize("state", ["40001", "40P01"])
+@pytest.mark.parametrize("job", [write, write_once], ids=["plain", "atomic"])
+def test_what_the_database_gives_up_now_and_then_is_done_again(postgres, state, job):
+    """Claims, outcomes and enqueues fail in the midst; no job is lost, and none but atomic ones run twice."""
+    workers = postgres.start_many(2)
+    with postgres.cluster.session() as session:
+        session.execute(GIVE_UP.format(state=state, every=23))
+    jobs = [postgres.enqueue_one(job, ms=number % 3) for number in range(300)]  # of a statement each
+    postgres.wait_ended(60)
+    assert any("others were in the way" in worker.log for worker in workers)
+    with postgres.cluster.session() as session:
+        session.execute("DROP TRIGGER give_up ON soniq_jobs")
+    postgres.finish()
+    assert sorted(postgres.written()) == sorted(jobs)
+    assert set(postgres.written().values()) == {1}
+    if not job.options.atomic:
+        assert postgres.ledger.count("started") == len(jobs)
 
 
 def test_locked_rows_hold_up_nobody_but_themselves(postgres):

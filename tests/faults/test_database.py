@@ -1,7 +1,9 @@
 """The database goes away, comes back, refuses, or is not there to begin with. No worker ever exits for it."""
 
 import re
+import socket
 import time
+import urllib.request
 from contextlib import ExitStack
 from functools import partial
 
@@ -99,19 +101,33 @@ def test_a_worker_starts_before_its_database(postgres):
 
 
 def test_a_terminated_listener_listens_again(postgres):
-    """And then wakes its worker at once, long before the next poll would."""
-    worker = postgres.start(POLL_INTERVAL=60)
+    """And then wakes its worker at once, long before the next poll would. A metric counts it."""
+    port = free_port()
+    worker = postgres.start(POLL_INTERVAL=60, METRICS="prometheus", METRICS_PORT=port)
     listeners = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'soniq listener'"
     until(lambda: postgres.cluster.value(listeners) == 1, "the listener")
     assert postgres.cluster.terminate("application_name = 'soniq listener'") >= 1  # it may probe just now
     worker.wait_for_log("listening again in at most")
     until(lambda: postgres.cluster.value(listeners) == 1, "the listener being back")
+    assert 'soniq_listener_losses_total{reason="connection"} 1.0' in scraped(port)
 
     time.sleep(2)  # any poll of an unhealthy listener is over by now
     begun = time.monotonic()
     postgres.wait_started(postgres.enqueue(quick))
     assert time.monotonic() - begun < 2
     postgres.finish()
+
+
+def free_port():
+    """A port of this machine that nobody has at present."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def scraped(port):
+    """What the worker answers there."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+        return answer.read().decode()
 
 
 def test_a_read_only_database_is_not_an_empty_queue(postgres):

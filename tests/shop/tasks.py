@@ -1,6 +1,7 @@
 """Tasks of the shop, found because this module is called `tasks`."""
 
 import sys
+import threading
 import time
 
 from django.utils import translation
@@ -86,6 +87,15 @@ async def aabout_me(context, *, word):
 @task(timeout=0.1, max_retries=0)
 def overrun():
     time.sleep(0.4)
+
+
+let_go = threading.Event()
+
+
+@task(timeout=0.1, max_retries=0)
+def overstay():
+    """Returns when it is told to, long after it was given up."""
+    let_go.wait(60)
 
 
 @task

@@ -63,6 +63,8 @@ def unreachable_database(alias: str, directory: Path) -> dict[str, Any]:
     entry = {key: value for key, value in settings.DATABASES[alias].items() if key != "TEST"}
     if vendor_of_alias()[alias] == "sqlite":
         return entry | {"NAME": str(directory / "absent" / "jobs.sqlite3")}
+    if vendor_of_alias()[alias] == "mysql":  # PyMySQL does not close a socket whose file is absent
+        return entry | {"HOST": "127.0.0.1", "PORT": "1", "OPTIONS": {"connect_timeout": 2}}
     return entry | {"HOST": str(directory / "absent"), "OPTIONS": {"connect_timeout": 2}}
 
 

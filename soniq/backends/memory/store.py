@@ -102,7 +102,9 @@ class MemoryBackend(StorageBackend):
             self._wake(queue)
         return ids
 
-    def subscribe(self, wake: Callable[[str | None], None]) -> Subscription:
+    def subscribe(
+        self, wake: Callable[[str | None], None], lost: Callable[[str], None] | None = None
+    ) -> Subscription:
         subscription = _Subscription(wake, self._subscriptions)
         self._subscriptions.append(subscription)
         return subscription

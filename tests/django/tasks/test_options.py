@@ -298,13 +298,18 @@ def test_a_late_return_of_a_task_that_was_given_up_is_not_told(work: Callable[..
     from tests.django.tasks.conftest import heard
     from tests.support.task_api import task_finished
 
+    tasks.let_go.clear()
     with heard(task_finished) as said:
-        tasks.overrun.enqueue()
-        work()
-        assert any(thread.name.startswith("soniq-slot") for thread in threading.enumerate())
-        for thread in threading.enumerate():
-            if thread.name.startswith("soniq-slot"):
-                thread.join(10)
+        tasks.overstay.enqueue()
+        try:
+            work()
+            abandoned = [thread for thread in threading.enumerate() if thread.name.startswith("soniq-slot")]
+        finally:
+            tasks.let_go.set()
+        assert abandoned, "the worker waited for the task to return"
+        for thread in abandoned:
+            thread.join(10)
+            assert not thread.is_alive()
 
     assert [status for _, _, status in said] == ["FAILED"]
 

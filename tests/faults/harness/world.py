@@ -179,6 +179,14 @@ class World:
         """One job; its id."""
         return self.enqueue_many(job, [args])[0]
 
+    def enqueue_one(self, job: Task[..., Any], **args: Any) -> str:
+        """One job, by ``enqueue()`` itself; its id."""
+        from soniq import default_app
+
+        with default_app(self.app):
+            self.enqueued.append(job.enqueue(**args))
+        return self.enqueued[-1]
+
     def enqueue_many(self, job: Task[..., Any], args: Iterable[Mapping[str, Any]]) -> list[str]:
         """Many jobs, in one transaction; their ids."""
         from soniq import default_app
