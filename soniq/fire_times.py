@@ -46,7 +46,8 @@ def check_rule(cron: str | None, every: float | None, timezone: str) -> None:
     if every is not None:
         if not is_seconds(every) or every < SHORTEST:
             raise InvalidSchedule(
-                f"every is {every!r}: give {SHORTEST:g} or more seconds, or a timedelta such as every(5).minutes()"
+                f"every is {every!r}: give {SHORTEST:g} or more seconds, or a timedelta "
+                "such as every(5).minutes()"
             )
         return
     if not isinstance(cron, str) or len(cron.split()) != _FIELDS:

@@ -1,18 +1,17 @@
 """What becomes of schedules: each verb gives the :class:`ScheduleChange` that a store is to write.
 
-===========  ===================================================  =============================================
-verb         who                                                  what
-===========  ===================================================  =============================================
-add          somebody, at run time                                a new schedule, or another rule for a known one
-declare      a worker that starts                                 the same for what code declares, unless somebody
-                                                                  has overridden it
-pause        somebody                                             no fire time until it is resumed
-resume       somebody                                             the next fire time from now on
-remove       somebody                                             it is gone
-retire       a worker                                             gone, too: no code has declared it for long
-fire         a worker                                             the next fire time, and the jobs of those past
-run_now      somebody                                             one job, at no fire time
-===========  ===================================================  =============================================
+========  ======================  ===============================================================
+verb      who                     what
+========  ======================  ===============================================================
+add       somebody, at run time   a new schedule, or another rule for a known one
+declare   a worker that starts    the same for what code declares, unless somebody overrode it
+pause     somebody                no fire time until it is resumed
+resume    somebody                the next fire time from now on
+remove    somebody                it is gone
+retire    a worker                gone, too: no code has declared it for long
+fire      a worker                the next fire time, and the jobs of those that have come
+run_now   somebody                one job, at no fire time
+========  ======================  ===============================================================
 
 None in the place of a change: there is nothing to write.
 
