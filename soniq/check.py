@@ -17,6 +17,7 @@ from soniq.errors import InvalidArguments, UnknownTask
 from soniq.jobs import JobContext, JobStatus
 from soniq.records import Job
 from soniq.registry import Registry
+from soniq.schedule_records import fire_time_in
 
 BATCH = 1000
 
@@ -151,6 +152,7 @@ def _context(job: Job) -> JobContext:
         worker_id=job.worker_id or "",
         scheduled_at=job.scheduled_at,
         created_at=job.created_at,
+        scheduled_for=fire_time_in(job.context),
     )
 
 

@@ -34,6 +34,7 @@ from soniq.logged import log_start
 from soniq.redaction import redactor
 from soniq.registry import Registry
 from soniq.retry import RetryPolicy
+from soniq.schedule_records import fire_time_in
 from soniq.settings import Settings, is_seconds
 from soniq.slots import Slot
 from soniq.task import JobOptions, Task
@@ -515,6 +516,7 @@ def context_of(claim: Claim) -> JobContext:
         worker_id=claim.worker_id,
         scheduled_at=claim.scheduled_at,
         created_at=claim.created_at,
+        scheduled_for=fire_time_in(claim.context),
     )
 
 

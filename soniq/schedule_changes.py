@@ -31,18 +31,15 @@ from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
-from soniq.errors import InvalidSchedule
-from soniq.fire_times import check_rule, next_fire
+from soniq.fire_times import next_fire
 from soniq.jobs import NewJob
 from soniq.schedule_policy import Firing
-from soniq.schedule_records import Misfire, Overlap, Schedule, ScheduleChange, ScheduleSpec
-from soniq.settings import is_seconds
+from soniq.schedule_records import Schedule, ScheduleChange, ScheduleSpec
 
 CONFIRM_EVERY = 300.0  # seconds; so often a worker says that its code declares a schedule
 FORSAKEN_AFTER = 900.0  # seconds without a confirmation: no living worker's code declares it so
 RETIRE_AFTER = 7 * 86400.0  # seconds without a confirmation: a schedule that nobody touched is removed
 MOST_FORMER = 20  # definitions that are remembered
-MAX_NAME = 255
 
 _SPEC = tuple(field.name for field in fields(ScheduleSpec))
 _RULE = ("cron", "every", "timezone", "starts_at", "ends_at")
@@ -144,51 +141,6 @@ def definition(spec: ScheduleSpec) -> str:
     wanted = {name: getattr(spec, name) for name in _SPEC}
     text = json.dumps(wanted, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-# -- checking
-
-
-def check(spec: ScheduleSpec) -> None:
-    """Refuse a schedule that cannot work.
-
-    :raises InvalidSchedule: names the value, and what to give instead
-    """
-    check_name(spec.name)
-    check_rule(spec.cron, spec.every, spec.timezone)
-    for option, known in (("misfire", Misfire), ("overlap", Overlap)):
-        value = getattr(spec, option)
-        if not isinstance(value, known):
-            names = ", ".join(repr(one.value) for one in known)
-            raise InvalidSchedule(f"{option} is {value!r}: give one of {names}")
-    if not is_seconds(spec.jitter):
-        raise InvalidSchedule(f"jitter is {spec.jitter!r}: give 0 or more seconds")
-    if spec.max_age is not None and not is_seconds(spec.max_age):
-        raise InvalidSchedule(f"max_age is {spec.max_age!r}: give 0 or more seconds")
-    for option in ("starts_at", "ends_at"):
-        value = getattr(spec, option)
-        if value is not None and not (isinstance(value, datetime) and value.tzinfo is not None):
-            raise InvalidSchedule(f"{option} is {value!r}: give an aware datetime")
-    if spec.starts_at is not None and spec.ends_at is not None and spec.starts_at > spec.ends_at:
-        raise InvalidSchedule(f"ends_at ({spec.ends_at}) is before starts_at ({spec.starts_at})")
-
-
-def check_name(name: object) -> str:
-    """``name`` if it can be the name of a schedule.
-
-    :raises InvalidSchedule: it cannot
-    """
-    if (
-        not isinstance(name, str)
-        or not name.isprintable()
-        or name != name.strip()
-        or not 0 < len(name) <= MAX_NAME
-    ):
-        raise InvalidSchedule(
-            f"{name!r} is no name of a schedule: give 1 to {MAX_NAME} printable characters, "
-            "no spaces around them"
-        )
-    return name
 
 
 # -- writing

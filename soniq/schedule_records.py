@@ -10,6 +10,9 @@ from typing import Any
 
 from soniq.jobs import JSON, NewJob
 
+# In the context of a job that a schedule made; no name of a context of the project can be the same.
+CONTEXT_KEY = "$schedule"
+
 
 class ScheduleStatus(StrEnum):
     """Where a schedule stands."""
@@ -36,7 +39,7 @@ class Overlap(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleSpec:
-    """What somebody wants of a schedule; checked by :func:`soniq.schedules.check`."""
+    """What somebody wants of a schedule; checked by :func:`soniq.schedule_specs.check`."""
 
     name: str  # the key
     job_name: str
@@ -94,7 +97,7 @@ class Schedule(ScheduleSpec):
         return ScheduleStatus.ENDED if self.next_fire_at is None else ScheduleStatus.ACTIVE
 
     def to_dict(self) -> dict[str, Any]:
-        """The schedule as ``app.scheduler`` gives it to users."""
+        """What people want to know of it, for JSON and the like."""
         row = asdict(self)
         del row["args_json"], row["former_definitions"], row["definition"], row["version"]
         row["misfire"], row["overlap"] = self.misfire.value, self.overlap.value
@@ -117,3 +120,20 @@ class ScheduleFilter:
 
     job_names: frozenset[str] | None = None  # schedules of these jobs, the ones whose code is here
     declared: frozenset[str] | None = None  # of those declared in code, only these names
+
+
+def context_of(name: str, fire_time: datetime | None) -> dict[str, JSON]:
+    """What the job of a schedule keeps of it, as its context.
+
+    :param fire_time: the one that the job stands for; None: somebody ran it out of turn
+    """
+    return {CONTEXT_KEY: {"name": name, "fire_at": None if fire_time is None else fire_time.isoformat()}}
+
+
+def fire_time_in(context: object) -> datetime | None:
+    """The fire time that a job stands for, by its stored context; None: it stands for none."""
+    made_by = context.get(CONTEXT_KEY) if isinstance(context, dict) else None
+    try:
+        return datetime.fromisoformat(made_by["fire_at"]) if isinstance(made_by, dict) else None
+    except (KeyError, TypeError, ValueError):  # a row edited by hand may hold anything
+        return None
