@@ -19,6 +19,7 @@ from soniq.backends.select import open_backend
 from soniq.codec import REGISTERED, Missing, load, read, references_in
 from soniq.contexts import C, Capture
 from soniq.dead_letter import DeadLetterService
+from soniq.declarations import PeriodicKeywords
 from soniq.default import shared
 from soniq.environment import Environment
 from soniq.errors import AppClosed, ConfigurationError, InvalidEnqueue
@@ -27,7 +28,6 @@ from soniq.hooks import H, M, MetricsSink
 from soniq.ids import canonical
 from soniq.job_maker import JobMaker, Target
 from soniq.jobs import JobStatus
-from soniq.periodic import PeriodicKeywords
 from soniq.producer import JobProducer
 from soniq.recycling import Recycling
 from soniq.redaction import redactor

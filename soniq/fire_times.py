@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 
 from cronsim import CronSim, CronSimError
 
@@ -72,10 +72,11 @@ def next_fire(spec: ScheduleSpec, anchor: datetime, after: datetime) -> datetime
 
 def fire_times(spec: ScheduleSpec, anchor: datetime, after: datetime) -> Iterator[datetime]:
     """All fire times behind ``after``, in order, in UTC. There may be no end of them."""
+    after = after.astimezone(UTC)  # sums within a zone would be those of the clock on the wall
     if spec.starts_at is not None:
         after = max(after, spec.starts_at - _MOMENT)
     if spec.every is not None:
-        times = _interval_times(timedelta(seconds=spec.every), anchor, after)
+        times = _interval_times(timedelta(seconds=spec.every), anchor.astimezone(UTC), after)
     else:
         times = _cron_times(spec.cron or "", spec.timezone, after)
     ends_at = spec.ends_at
@@ -87,7 +88,7 @@ def preview(schedule: Schedule, count: int) -> list[datetime]:
     if schedule.next_fire_at is None:
         return []
     later = fire_times(schedule, schedule.anchor_at, schedule.next_fire_at)
-    return [schedule.next_fire_at, *islice(later, count - 1)][:count]
+    return list(islice(chain([schedule.next_fire_at], later), count))
 
 
 def _interval_times(step: timedelta, anchor: datetime, after: datetime) -> Iterator[datetime]:

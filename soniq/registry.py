@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, Unpack, cast, overload
 
 from soniq.contexts import Contexts
+from soniq.declarations import Declaration, PeriodicKeywords, declaration, split
 from soniq.errors import InvalidJob, InvalidSchedule, UnknownTask
 from soniq.hooks import Hooks
-from soniq.periodic import Declaration, PeriodicKeywords, declaration, split
 from soniq.task import (
     MAX_NAME,
     JobKeywords,

@@ -13,10 +13,10 @@ from datetime import datetime
 
 from soniq import schedule_changes
 from soniq.backend import StorageBackend
+from soniq.declarations import Declaration
 from soniq.errors import BackendConflict, BackendUnavailable
 from soniq.jobs import NewJob
 from soniq.logged import log_enqueued
-from soniq.periodic import Declaration
 from soniq.producer import JobProducer
 from soniq.registry import Registry
 from soniq.schedule_policy import decide, due_at
