@@ -11,8 +11,9 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 import soniq
-from soniq import DeadLetterFilter, JobContext, storage_line
+from soniq import DeadLetterFilter, JobContext, lookout, storage_line
 from soniq.audience import Observer
+from soniq.backend import Silence
 from soniq.backends.memory import MemoryBackend
 from soniq.backends.sqlite import SQLiteBackend
 from soniq.errors import BackendConflict, BackendUnavailable, InvalidArguments, InvalidJob, InvalidSchedule
@@ -527,6 +528,46 @@ async def test_a_storage_that_fails_under_a_fire_time_loses_and_doubles_nothing(
     await wait_until(lambda: len(ran) == 2)
     assert app.backend.failed["write_schedules"] >= 1
     assert app.backend.list_schedules()[0].fired == 2
+
+
+@pytest.mark.parametrize("error", [BackendUnavailable("away"), BackendConflict("in the way")])
+async def test_a_storage_that_is_away_is_the_workers_line_to_wait_for(make, clock, error, caplog):
+    """It backs off as with all its calls; the schedule is not to blame."""
+    app = make(backend=FaultyBackend(clock=clock))
+    app.job(name="work")(lambda: None)
+    await app.scheduler.add("work", every=60)
+    clock.later(MINUTE)
+    app.backend.fail("write_schedules", times=1, error=error)
+
+    with pytest.raises(type(error)):
+        visited(app)
+    assert "cannot be fired" not in caplog.text
+    assert visited(app) == 60
+
+
+async def test_a_worker_that_nobody_wakes_runs_what_it_has_fired_at_once(make, start, ran, monkeypatch):
+    class Deaf(MemoryBackend):
+        def subscribe(self, wake):
+            return Silence()
+
+    monkeypatch.setattr(lookout, "LONGEST_PAUSE_UNTOLD", 60.0)
+    monkeypatch.setattr(lookout, "FIRST_PAUSE", 60.0)
+    app = make(backend=Deaf(), poll_interval=60)
+    app.periodic(every=1, name="work")(lambda: ran.append(1))
+    start(app)
+
+    await wait_until(lambda: ran, timeout=3)
+
+
+async def test_a_job_that_is_run_out_of_turn_wakes_a_worker(make, start, ran):
+    app = make(backend=FaultyBackend(), poll_interval=60)
+    app.periodic(every=3600, name="work")(lambda: ran.append(1))
+    start(app)
+    await wait_until(app.backend.list_schedules)
+    await wait_until(lambda: app.backend.calls.get("next_due"))  # so it rests
+
+    await app.scheduler.run("work")
+    await wait_until(lambda: ran)
 
 
 async def test_a_visit_that_fails_is_no_reason_to_end(make, start, ran, clock, caplog):
