@@ -123,13 +123,13 @@ def _examined(job: Job, registry: Registry) -> Finding | None:
             status=job.status,
             count=1,
             oldest=job.created_at,
-            reason=_reason(error),
+            reason=refusal_of(error),
             example=job.id,
         )
     return None
 
 
-def _reason(error: Exception) -> str:
+def refusal_of(error: Exception) -> str:
     """What is wrong, without the values: they may be secrets, and the report ends up in a build log."""
     if isinstance(error, InvalidArguments):
         return str(error)
