@@ -8,27 +8,30 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import TypeAlias
 
 from soniq import schedule_changes
 from soniq.backend import StorageBackend
 from soniq.declarations import Declaration
-from soniq.errors import BackendConflict, BackendUnavailable
 from soniq.jobs import NewJob
 from soniq.logged import log_enqueued
 from soniq.producer import JobProducer
 from soniq.registry import Registry
 from soniq.schedule_policy import decide, due_at
-from soniq.schedule_records import Overlap, Schedule, ScheduleFilter, ScheduleSpec
+from soniq.schedule_records import Overlap, Schedule, ScheduleChange, ScheduleFilter, ScheduleSpec
 from soniq.schedule_specs import spec_of
 from soniq.settings import Settings
+from soniq.storage_line import AWAY
 from soniq.task import EnqueueOptions
 from soniq.visible import visible_line
 
 logger = logging.getLogger("soniq.scheduler")
 
-BATCH = 100  # schedules that are fired in one visit
+Owed: TypeAlias = tuple[Schedule, ScheduleChange]
+
+BATCH = 100  # schedules that are fired in one visit, and written in one transaction
 ROUNDS = 5  # in which schedules are declared, while others change them at the same time
 
 
@@ -132,39 +135,64 @@ class Timetable:
         """
         due = self._backend.due_schedules(where, limit=BATCH + len(self._troubled))
         now = self._backend.now()
-        troubled: dict[str, str] = {}
+        known, self._troubled = self._troubled, {}
+        owed: list[Owed] = []
         for schedule in due:
             try:
-                self._fire(schedule, now)
-            except (BackendUnavailable, BackendConflict):
+                owed.append((schedule, self._owed(schedule, now)))
+            except AWAY:
                 raise
-            except Exception as error:  # such as a row edited by hand; the others are fired all the same
-                troubled[schedule.name] = repr(error)
-                if self._troubled.get(schedule.name) != repr(error):
-                    logger.exception("the schedule %s cannot be fired", visible_line(schedule.name))
-        self._troubled = troubled
-        return bool(troubled)
+            except Exception as error:  # noqa: BLE001  # such as a row edited by hand; the others are fired
+                self._trouble(schedule, error, known)
+        self._write(owed, known)
+        return bool(self._troubled)
 
-    def _fire(self, schedule: Schedule, now: datetime) -> None:
+    def _owed(self, schedule: Schedule, now: datetime) -> ScheduleChange:
         firing = decide(schedule, now, previous_live=self._previous_live(schedule))
         jobs = [
             self._producer.of_schedule(schedule, fire_time, due_at(schedule, fire_time, now))
             for fire_time in firing.fire_times
         ]
-        [ids] = self._backend.write_schedules([schedule_changes.fire(schedule, firing, jobs, now)])
-        if ids is None:
-            return  # another worker was quicker, or somebody has changed it
-        for job, stored_id in zip(jobs, ids, strict=True):
+        return schedule_changes.fire(schedule, firing, jobs, now)
+
+    def _write(self, owed: Sequence[Owed], known: Mapping[str, str]) -> None:
+        """Write them in one go; one by one if the store refuses something among them."""
+        if not owed:
+            return
+        try:
+            answers = self._backend.write_schedules([change for _, change in owed])
+        except AWAY:
+            raise
+        except Exception as error:  # noqa: BLE001  # such as a value that a column cannot hold
+            if len(owed) == 1:
+                self._trouble(owed[0][0], error, known)
+                return
+            for one in owed:
+                self._write([one], known)
+            return
+        for (schedule, change), ids in zip(owed, answers, strict=True):
+            if ids is not None:  # else another worker was quicker, or somebody has changed it
+                self._note(schedule, change, ids)
+
+    def _note(self, schedule: Schedule, change: ScheduleChange, ids: Sequence[str]) -> None:
+        for job, stored_id in zip(change.jobs, ids, strict=True):
             if logger.isEnabledFor(logging.DEBUG):
                 log_enqueued(job, stored_id)
             self._fired.append((job, stored_id))
-        if firing.skipped:
+        skipped = 0 if change.becomes is None else change.becomes.skipped - schedule.skipped
+        if skipped:
             logger.info(
                 "skipped   %s: %d fire times have no job",
                 visible_line(schedule.name),
-                firing.skipped,
-                extra={"schedule": schedule.name, "skipped": firing.skipped},
+                skipped,
+                extra={"schedule": schedule.name, "skipped": skipped},
             )
+
+    def _trouble(self, schedule: Schedule, error: Exception, known: Mapping[str, str]) -> None:
+        """Say once what keeps a schedule from being fired; again if it is something else."""
+        self._troubled[schedule.name] = repr(error)
+        if known.get(schedule.name) != repr(error):
+            logger.error("the schedule %s cannot be fired", visible_line(schedule.name), exc_info=error)
 
     def _previous_live(self, schedule: Schedule) -> bool:
         """Whether the last run still waits or runs; asked only where that matters."""

@@ -16,7 +16,14 @@ from soniq.audience import Observer
 from soniq.backend import Silence
 from soniq.backends.memory import MemoryBackend
 from soniq.backends.sqlite import SQLiteBackend
-from soniq.errors import BackendConflict, BackendUnavailable, InvalidArguments, InvalidJob, InvalidSchedule
+from soniq.errors import (
+    BackendConflict,
+    BackendError,
+    BackendUnavailable,
+    InvalidArguments,
+    InvalidJob,
+    InvalidSchedule,
+)
 from soniq.schedule_changes import CONFIRM_EVERY, RETIRE_AFTER
 from soniq.schedule_records import ScheduleChange
 from soniq.testing import wait_until
@@ -403,6 +410,40 @@ async def test_a_schedule_that_cannot_be_fired_is_said_once_and_keeps_no_other_f
 
     assert (await schedules(app))["work"].fired == 3
     assert caplog.text.count("a-broken-one cannot be fired") == 1
+
+
+async def test_a_job_that_the_store_refuses_keeps_no_other_schedule_from_firing(make, clock, caplog):
+    class Picky(MemoryBackend):
+        def write_schedules(self, changes):
+            if any(change.name == "bad" and change.jobs for change in changes):
+                raise BackendError("refused")
+            return super().write_schedules(changes)
+
+    app = make(backend=Picky(clock=clock))
+    app.job(name="work")(lambda: None)
+    for name in ("a", "bad", "c"):
+        await app.scheduler.add("work", every=60, name=name)
+    timetable = app.timetable()
+    for _ in range(2):
+        clock.later(MINUTE)
+        assert visited(app, timetable) is None
+
+    assert {name: one.fired for name, one in (await schedules(app)).items()} == {"a": 2, "bad": 0, "c": 2}
+    assert caplog.text.count("bad cannot be fired") == 1
+    assert "refused" in caplog.text
+
+
+async def test_many_schedules_that_are_due_at_once_are_written_together(make, clock):
+    app = make(backend=FaultyBackend(clock=clock))
+    app.job(name="work")(lambda: None)
+    for number in range(250):
+        await app.scheduler.add("work", every=60, name=f"s{number}")
+    app.backend.calls.clear()
+    clock.later(MINUTE)
+
+    assert visited(app) == 60
+    assert app.backend.calls["write_schedules"] == 3
+    assert (await app.get_queue_stats())["queued"] == 250
 
 
 async def test_a_visit_says_when_the_next_one_should_be(app, clock):

@@ -283,6 +283,21 @@ class ScheduleConformance(Conformance):
         assert backend.list_schedules() == [one, two]
         assert backend.queue_stats()["total"] == 0
 
+    @pytest.mark.parametrize("column", ["job_name", "args_json", "timezone", "anchor_at"])
+    def test_a_schedule_that_lacks_a_value_is_refused(self, backend: StorageBackend, column: str) -> None:
+        """It is neither added nor changed to that, and nothing else of the call is written."""
+        other = added(backend, name="other")
+        broken = new_schedule(backend, **{column: None})
+        add = ScheduleChange(name="nightly", seen=None, becomes=broken)
+
+        with pytest.raises(BackendError):
+            backend.write_schedules([changed(other, new_job(), fired=1), add])
+        with pytest.raises(BackendError):
+            backend.write_schedules([changed(other, **{column: None})])
+
+        assert backend.list_schedules() == [other]
+        assert backend.queue_stats()["total"] == 0
+
     def test_the_holder_of_a_unique_key_stands_for_the_job(self, backend: StorageBackend) -> None:
         """As with an enqueue: nothing is stored, and the schedule names the holder as its last job."""
         holder = enqueue_one(backend, unique_key="k")
