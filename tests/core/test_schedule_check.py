@@ -90,5 +90,6 @@ async def test_of_declared_schedules_those_that_somebody_overrode_are_looked_at(
     old.backend.setup()
     old.timetable().declare()
     await old.scheduler.add("shop.report", every=120, args={"day": "today"}, name="overridden")
+    await old.scheduler.add("shop.gone", every=120, name="gone")
 
     assert problems(new) == [("overridden", "invalid_arguments")]
