@@ -34,15 +34,14 @@ _PLAIN = tuple(
 )
 _COLUMNS = (*_PLAIN, *_INSTANTS, *_FLAGS, "misfire", "overlap", "former_definitions_json")
 
-READ = f"SELECT {', '.join(_COLUMNS)} FROM soniq_schedules"
-INSERT = f"""
-INSERT INTO soniq_schedules ({", ".join(_COLUMNS)}) VALUES ({", ".join(f":{name}" for name in _COLUMNS)})
-ON CONFLICT (name) DO NOTHING
-"""
-UPDATE = f"""
-UPDATE soniq_schedules SET {", ".join(f"{name} = :{name}" for name in _COLUMNS)}
-WHERE name = :name AND version = :seen
-"""
+_LIST = ", ".join(_COLUMNS)
+_PLACES = ", ".join(f":{name}" for name in _COLUMNS)
+_ASSIGNED = ", ".join(f"{name} = :{name}" for name in _COLUMNS)
+
+READ = f"SELECT {_LIST} FROM soniq_schedules"
+NAMED = f"{READ} WHERE name IN (SELECT value FROM json_each(:names)) ORDER BY name"
+INSERT = f"INSERT INTO soniq_schedules ({_LIST}) VALUES ({_PLACES}) ON CONFLICT (name) DO NOTHING"
+UPDATE = f"UPDATE soniq_schedules SET {_ASSIGNED} WHERE name = :name AND version = :seen"
 DELETE = "DELETE FROM soniq_schedules WHERE name = :name AND version = :seen"
 
 
@@ -58,8 +57,9 @@ class ScheduleTable:
 
     def named(self, names: Collection[str] | None) -> list[Schedule]:
         """Those of these names, by name; None = all."""
-        where = "TRUE" if names is None else "name IN (SELECT value FROM json_each(:names))"
-        return self._read(f"{READ} WHERE {where} ORDER BY name", {"names": json.dumps(sorted(names or ()))})
+        if names is None:
+            return self._read(f"{READ} ORDER BY name", {})
+        return self._read(NAMED, {"names": json.dumps(sorted(names))})
 
     def due(self, where: ScheduleFilter, limit: int) -> list[Schedule]:
         """The first of those whose time has come."""
