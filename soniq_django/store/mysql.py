@@ -54,7 +54,7 @@ class MySQLStatements(OrmStatements):
         """See :class:`soniq.backend.StorageBackend`."""
         if not isinstance(jobs, list):
             return super().enqueue(jobs)  # a generator can be read once
-        return self._despite_deadlocks(partial(super().enqueue, jobs))
+        return self.despite_deadlocks(partial(super().enqueue, jobs))
 
     def _insert(self, jobs: list[NewJob], *, free_keys_only: bool = False) -> None:
         if not free_keys_only:
@@ -89,18 +89,18 @@ class MySQLStatements(OrmStatements):
 
     def claim(self, request: ClaimRequest) -> list[Claim]:
         """See :class:`soniq.backend.StorageBackend`."""
-        return self._despite_deadlocks(partial(super().claim, request))
+        return self.despite_deadlocks(partial(super().claim, request))
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         """See :class:`soniq.backend.StorageBackend`."""
-        return self._despite_deadlocks(partial(super().apply, changes))
+        return self.despite_deadlocks(partial(super().apply, changes))
 
     def exchange(self, changes: Sequence[Change], request: ClaimRequest) -> tuple[list[bool], list[Claim]]:
         """See :class:`soniq.backend.StorageBackend`."""
-        return self._despite_deadlocks(partial(super().exchange, changes, request))
+        return self.despite_deadlocks(partial(super().exchange, changes, request))
 
-    def _despite_deadlocks(self, call: Callable[[], T]) -> T:
-        """Make a call that is one transaction; again when InnoDB gave that up."""
+    def despite_deadlocks(self, call: Callable[[], T]) -> T:
+        """See :class:`OrmStatements`."""
         if not self.connection.get_autocommit():
             return call()  # in a transaction of the caller, by atomic() or by hand
         for _ in range(TRIES - 1):

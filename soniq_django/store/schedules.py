@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from functools import partial
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
@@ -60,6 +61,9 @@ class ScheduleTable(HotPath):
         """See :class:`soniq.schedule_store.ScheduleStore`."""
         if not changes:
             return []
+        return self._statements.despite_deadlocks(partial(self._write, changes))
+
+    def _write(self, changes: Sequence[ScheduleChange]) -> list[list[str] | None]:
         with self.transaction():
             self.lock_database()
             self._lock_in_order(changes)
