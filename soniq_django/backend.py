@@ -11,6 +11,7 @@ from django.db import connections
 from soniq.backend import JobTransaction
 from soniq.dead_letter import DeadLetterService
 from soniq.errors import ConfigurationError
+from soniq.scheduler import SchedulerService
 from soniq_django.atomic import OrmTransaction
 from soniq_django.conf import current_app, read_settings
 from soniq_django.store.dead_letters import DeadLetterTable
@@ -87,3 +88,8 @@ def backend_on(alias: str) -> DjangoBackend:
 def dead_letters_on(alias: str) -> DeadLetterService:
     """The service for dead letters on this database."""
     return current_app().dead_letter.on(backend_on(alias))
+
+
+def scheduler_on(alias: str) -> SchedulerService:
+    """The service for schedules on this database."""
+    return current_app().scheduler.on(backend_on(alias))
