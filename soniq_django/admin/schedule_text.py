@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext_lazy
 
 from soniq.errors import InvalidSchedule
 from soniq.fire_times import preview
@@ -29,13 +29,13 @@ def rule(cron: str | None, every: float | None) -> str:
 def interval(seconds: float) -> str:
     """Such as "every 5 minutes": in the largest unit of which it is a whole number."""
     for size, text in (
-        (_DAY, lambda count: ngettext("every day of 24 hours", "every %(count)d days of 24 hours", count)),
-        (_HOUR, lambda count: ngettext("every hour", "every %(count)d hours", count)),
-        (_MINUTE, lambda count: ngettext("every minute", "every %(count)d minutes", count)),
+        (_DAY, ngettext_lazy("every day of 24 hours", "every %(count)d days of 24 hours", "count")),
+        (_HOUR, ngettext_lazy("every hour", "every %(count)d hours", "count")),
+        (_MINUTE, ngettext_lazy("every minute", "every %(count)d minutes", "count")),
     ):
         count, rest = divmod(seconds, size)
         if count and not rest:
-            return text(int(count)) % {"count": count}
+            return str(text % {"count": int(count)})
     return _("every %(seconds)s seconds") % {"seconds": f"{seconds:g}"}
 
 

@@ -93,15 +93,12 @@ class ScheduleTable(HotPath):
 
     def _written(self, change: ScheduleChange) -> bool:
         """Write a change, but not its jobs; whether its guard held."""
+        if change.seen is None:
+            return change.becomes is not None and self._added(_columns(change, change.becomes))
         seen = self.schedules.filter(pk=change.name, version=change.seen)
         if change.becomes is None:
             return seen.delete()[0] > 0
-        columns = columns_of(change.becomes)
-        if change.jobs:
-            columns["last_job_id"] = change.jobs[-1].id
-        if change.seen is None:
-            return self._added(columns)
-        return seen.update(**columns) > 0
+        return seen.update(**_columns(change, change.becomes)) > 0
 
     def _added(self, columns: dict[str, object]) -> bool:
         there = self.schedules.filter(pk=columns["name"])
@@ -122,3 +119,11 @@ class ScheduleTable(HotPath):
         if ids and change.becomes is not None and ids[-1] != change.jobs[-1].id:
             self.schedules.filter(pk=change.name).update(last_job_id=ids[-1])
         return ids
+
+
+def _columns(change: ScheduleChange, becomes: ScheduleRecord) -> dict[str, object]:
+    """What a change writes, the last of its jobs included."""
+    columns = columns_of(becomes)
+    if change.jobs:
+        columns["last_job_id"] = change.jobs[-1].id
+    return columns
