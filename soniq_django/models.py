@@ -17,6 +17,7 @@ from soniq.visible import visible_line
 from soniq_django.fields import ExactCharField, ExactTextField, StoredJSONField
 from soniq_django.functions import DatabaseNow
 from soniq_django.indexes import PartialIndex, UniqueWhereSet
+from soniq_django.instants import InstantField, InstantNow
 from soniq_django.querysets import (
     DeadLetterManager,
     JobManager,
@@ -270,8 +271,8 @@ class Schedule(models.Model):
     cron = ExactTextField(_("cron"), null=True)
     every = models.FloatField(_("every"), null=True)
     timezone = ExactCharField(_("time zone"), max_length=255, default="UTC")
-    starts_at = models.DateTimeField(_("starts at"), null=True)
-    ends_at = models.DateTimeField(_("ends at"), null=True)
+    starts_at = InstantField(_("starts at"), null=True)
+    ends_at = InstantField(_("ends at"), null=True)
     misfire = ExactCharField(_("if missed"), max_length=10, choices=Misfire, default=Misfire.ONCE)
     max_age = models.FloatField(_("max age"), null=True)
     overlap = ExactCharField(_("if it overlaps"), max_length=10, choices=Overlap, default=Overlap.ALLOW)
@@ -279,17 +280,17 @@ class Schedule(models.Model):
     declared = models.BooleanField(_("declared in code"), default=False)
     definition = ExactCharField(max_length=64, null=True, editable=False)
     former_definitions = StoredJSONField(default=list, editable=False)
-    declared_at = models.DateTimeField(_("last declared at"), null=True)
+    declared_at = InstantField(_("last declared at"), null=True)
     overridden = models.BooleanField(_("overridden"), default=False)
     paused = models.BooleanField(_("paused"), default=False)
-    anchor_at = models.DateTimeField(_("counted from"), db_default=DatabaseNow())
-    next_fire_at = models.DateTimeField(_("next fire time"), null=True)
-    last_fire_at = models.DateTimeField(_("last fire time"), null=True)
+    anchor_at = InstantField(_("counted from"), db_default=InstantNow())
+    next_fire_at = InstantField(_("next fire time"), null=True)
+    last_fire_at = InstantField(_("last fire time"), null=True)
     last_job_id = models.UUIDField(_("last job"), null=True)
     fired = models.BigIntegerField(_("jobs so far"), default=0)
     skipped = models.BigIntegerField(_("skipped so far"), default=0)
-    created_at = models.DateTimeField(_("created at"), db_default=DatabaseNow())
-    updated_at = models.DateTimeField(_("updated at"), db_default=DatabaseNow())
+    created_at = InstantField(_("created at"), db_default=InstantNow())
+    updated_at = InstantField(_("updated at"), db_default=InstantNow())
     version = models.BigIntegerField(default=1, editable=False)
 
     objects = ScheduleManager()

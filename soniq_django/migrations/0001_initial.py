@@ -4,6 +4,7 @@ import soniq.ids
 import soniq_django.fields
 import soniq_django.functions
 import soniq_django.indexes
+import soniq_django.instants
 from django.db import migrations, models
 
 
@@ -108,8 +109,8 @@ class Migration(migrations.Migration):
                 ('cron', soniq_django.fields.ExactTextField(null=True, verbose_name='cron')),
                 ('every', models.FloatField(null=True, verbose_name='every')),
                 ('timezone', soniq_django.fields.ExactCharField(default='UTC', max_length=255, verbose_name='time zone')),
-                ('starts_at', models.DateTimeField(null=True, verbose_name='starts at')),
-                ('ends_at', models.DateTimeField(null=True, verbose_name='ends at')),
+                ('starts_at', soniq_django.instants.InstantField(null=True, verbose_name='starts at')),
+                ('ends_at', soniq_django.instants.InstantField(null=True, verbose_name='ends at')),
                 ('misfire', soniq_django.fields.ExactCharField(choices=[('once', 'run the last one'), ('skip', 'skip them'), ('all', 'run them all')], default='once', max_length=10, verbose_name='if missed')),
                 ('max_age', models.FloatField(null=True, verbose_name='max age')),
                 ('overlap', soniq_django.fields.ExactCharField(choices=[('allow', 'run all the same'), ('skip', 'skip it')], default='allow', max_length=10, verbose_name='if it overlaps')),
@@ -117,17 +118,17 @@ class Migration(migrations.Migration):
                 ('declared', models.BooleanField(default=False, verbose_name='declared in code')),
                 ('definition', soniq_django.fields.ExactCharField(editable=False, max_length=64, null=True)),
                 ('former_definitions', soniq_django.fields.StoredJSONField(default=list, editable=False)),
-                ('declared_at', models.DateTimeField(null=True, verbose_name='last declared at')),
+                ('declared_at', soniq_django.instants.InstantField(null=True, verbose_name='last declared at')),
                 ('overridden', models.BooleanField(default=False, verbose_name='overridden')),
                 ('paused', models.BooleanField(default=False, verbose_name='paused')),
-                ('anchor_at', models.DateTimeField(db_default=soniq_django.functions.DatabaseNow(), verbose_name='counted from')),
-                ('next_fire_at', models.DateTimeField(null=True, verbose_name='next fire time')),
-                ('last_fire_at', models.DateTimeField(null=True, verbose_name='last fire time')),
+                ('anchor_at', soniq_django.instants.InstantField(db_default=soniq_django.instants.InstantNow(), verbose_name='counted from')),
+                ('next_fire_at', soniq_django.instants.InstantField(null=True, verbose_name='next fire time')),
+                ('last_fire_at', soniq_django.instants.InstantField(null=True, verbose_name='last fire time')),
                 ('last_job_id', models.UUIDField(null=True, verbose_name='last job')),
                 ('fired', models.BigIntegerField(default=0, verbose_name='jobs so far')),
                 ('skipped', models.BigIntegerField(default=0, verbose_name='skipped so far')),
-                ('created_at', models.DateTimeField(db_default=soniq_django.functions.DatabaseNow(), verbose_name='created at')),
-                ('updated_at', models.DateTimeField(db_default=soniq_django.functions.DatabaseNow(), verbose_name='updated at')),
+                ('created_at', soniq_django.instants.InstantField(db_default=soniq_django.instants.InstantNow(), verbose_name='created at')),
+                ('updated_at', soniq_django.instants.InstantField(db_default=soniq_django.instants.InstantNow(), verbose_name='updated at')),
                 ('version', models.BigIntegerField(default=1, editable=False)),
             ],
             options={

@@ -12,8 +12,7 @@ from django.db.models.sql import Query
 
 from soniq.schedule_records import Schedule as ScheduleRecord
 from soniq.schedule_records import ScheduleChange, ScheduleFilter
-from soniq_django.clock import instead_of_now
-from soniq_django.functions import DatabaseNow
+from soniq_django.instants import InstantNow, instant
 from soniq_django.models import Schedule
 from soniq_django.store.errors import translated
 from soniq_django.store.hot import HotPath
@@ -26,16 +25,10 @@ class ScheduleTable(HotPath):
 
     def now(self) -> datetime:
         """See :class:`soniq.schedule_store.ScheduleStore`."""
-        instead = instead_of_now()
-        if instead is not None:
-            return instead
-        now = DatabaseNow()
         with translated(self.alias), self.connection.cursor() as cursor:
-            compiler = Query(None).get_compiler(self.alias)
-            statement, values = compiler.compile(now)
+            statement, values = Query(None).get_compiler(self.alias).compile(InstantNow())
             cursor.execute(f"SELECT {statement}", values)
-            [row] = compiler.apply_converters(cursor.fetchall(), compiler.get_converters([now]))
-        return aware(row[0])
+            return instant(int(cursor.fetchone()[0]))
 
     def list_schedules(self, names: Collection[str] | None = None) -> list[ScheduleRecord]:
         """See :class:`soniq.schedule_store.ScheduleStore`."""
@@ -46,7 +39,7 @@ class ScheduleTable(HotPath):
 
     def due_schedules(self, where: ScheduleFilter, *, limit: int) -> list[ScheduleRecord]:
         """See :class:`soniq.schedule_store.ScheduleStore`."""
-        due = self._waiting(where).filter(next_fire_at__lte=DatabaseNow()).order_by("next_fire_at", "name")
+        due = self._waiting(where).filter(next_fire_at__lte=InstantNow()).order_by("next_fire_at", "name")
         with translated(self.alias):
             return [schedule_record(row) for row in due[: max(limit, 0)]]
 
@@ -54,8 +47,8 @@ class ScheduleTable(HotPath):
         """See :class:`soniq.schedule_store.ScheduleStore`."""
         waiting = self._waiting(where).order_by("next_fire_at")
         with translated(self.alias):
-            found = waiting.values_list("next_fire_at", DatabaseNow())[:1]
-            return next(((aware(due) - aware(now)).total_seconds() for due, now in found), None)
+            found = waiting.values_list("next_fire_at", InstantNow())[:1]
+            return next(((aware(due) - instant(now)).total_seconds() for due, now in found), None)
 
     def write_schedules(self, changes: Sequence[ScheduleChange]) -> list[list[str] | None]:
         """See :class:`soniq.schedule_store.ScheduleStore`."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 
 import pytest
+from django.core import serializers
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import connections, transaction
 from django.db.models import F
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 import soniq_django
 from soniq import Soniq
@@ -154,3 +156,40 @@ def test_a_visit_with_nothing_due_is_one_statement_along_an_index(app: Soniq, al
 
 def test_the_default_app_has_a_scheduler() -> None:
     assert soniq_django.soniq.scheduler.list_now() == []
+
+
+# -- the table
+
+
+def test_a_row_made_by_hand_has_its_defaults(app: Soniq, alias: str) -> None:
+    """It is paused in effect: it has no next fire time until somebody resumes it."""
+    Schedule.objects.using(alias).create(name="x", job_name=noop.name, every=60, paused=True)
+
+    schedule = app.scheduler.get_now("x")
+    assert abs(schedule.anchor_at - app.backend.now()) < timedelta(seconds=30)
+    assert schedule.created_at.utcoffset() == timedelta()
+    assert app.scheduler.resume_now("x")
+    assert app.scheduler.get_now("x").next_fire_at == schedule.anchor_at + timedelta(seconds=60)
+
+
+def test_instants_are_asked_for_as_times(app: Soniq, alias: str) -> None:
+    schedule = add_due(app, alias)
+    rows = Schedule.objects.using(alias)
+
+    assert rows.filter(next_fire_at=schedule.next_fire_at).exists()
+    assert rows.filter(next_fire_at__lt=timezone.now()).exists()
+    assert not rows.filter(next_fire_at__gt=timezone.now()).exists()
+    assert list(rows.values_list("ends_at", "next_fire_at")) == [(None, schedule.next_fire_at)]
+
+
+def test_schedules_go_through_a_fixture_unharmed(app: Soniq, alias: str) -> None:
+    before = add_due(app, alias, ends_at=datetime(2031, 1, 2, 3, 4, 5, 678901, tzinfo=UTC))
+    text = serializers.serialize("json", [before])
+    Schedule.objects.using(alias).all().delete()
+
+    [row] = serializers.deserialize("json", text, using=alias)
+    row.save(using=alias)
+
+    after = Schedule.objects.using(alias).get()
+    for field in Schedule._meta.fields:
+        assert getattr(after, field.name) == getattr(before, field.name), field.name
