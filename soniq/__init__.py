@@ -15,10 +15,12 @@ from soniq.errors import (
     InvalidArguments,
     InvalidEnqueue,
     InvalidJob,
+    InvalidSchedule,
     JobTimeout,
     NotConfigured,
     PayloadTooLarge,
     ReferenceGone,
+    ScheduleNotFound,
     SoniqError,
     UnknownTask,
 )
@@ -26,6 +28,8 @@ from soniq.hooks import MetricsSink
 from soniq.jobs import DeadLetterReason, JobContext, JobStatus, Snooze
 from soniq.records import DeadLetter, DeadLetterFilter, DeadLetterStats
 from soniq.retry import RetryPolicy
+from soniq.schedule_records import Schedule, ScheduleStatus
+from soniq.schedules import cron, daily, every, monthly, weekly
 from soniq.task import Task, TaskRef
 
 __all__ = [
@@ -43,6 +47,7 @@ __all__ = [
     "InvalidArguments",
     "InvalidEnqueue",
     "InvalidJob",
+    "InvalidSchedule",
     "JobContext",
     "JobStatus",
     "JobTimeout",
@@ -51,6 +56,9 @@ __all__ = [
     "PayloadTooLarge",
     "ReferenceGone",
     "RetryPolicy",
+    "Schedule",
+    "ScheduleNotFound",
+    "ScheduleStatus",
     "Snooze",
     "Soniq",
     "SoniqError",
@@ -61,16 +69,23 @@ __all__ = [
     "before_job",
     "configure",
     "context",
+    "cron",
+    "daily",
     "default_app",
+    "every",
     "get_default_app",
     "job",
     "middleware",
+    "monthly",
     "on_error",
+    "periodic",
     "register_type",
     "set_default_app",
+    "weekly",
 ]
 
 job = _shared.job
+periodic = _shared.periodic
 before_job = _shared.hooks.before_job
 after_job = _shared.hooks.after_job
 on_error = _shared.hooks.on_error

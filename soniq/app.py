@@ -19,6 +19,7 @@ from soniq.backends.select import open_backend
 from soniq.codec import REGISTERED, Missing, load, read, references_in
 from soniq.contexts import C, Capture
 from soniq.dead_letter import DeadLetterService
+from soniq.declarations import PeriodicKeywords
 from soniq.default import shared
 from soniq.environment import Environment
 from soniq.errors import AppClosed, ConfigurationError, InvalidEnqueue
@@ -32,8 +33,10 @@ from soniq.recycling import Recycling
 from soniq.redaction import redactor
 from soniq.registry import JobDecorator, Registry
 from soniq.retry import RetryPolicy
+from soniq.scheduler import SchedulerService
 from soniq.settings import Settings, check_page, check_queue, check_queues
 from soniq.task import EnqueueOptions, JobKeywords, Task, When
+from soniq.timetable import Timetable
 from soniq.worker import Worker
 
 P = ParamSpec("P")
@@ -92,6 +95,9 @@ class Soniq:
             run=self._run,
             redactor=redactor(self.settings.redact),
         )
+        self.scheduler = SchedulerService(
+            self.backend, self.producer, self.settings, ready=self._make_ready, run=self._run
+        )
         self._retry_policy = _with_methods("retry_policy", retry_policy, "delay_for")
         self._lock = threading.Lock()
         self._ready = False
@@ -106,6 +112,10 @@ class Soniq:
     def job(self, fn: Callable[..., Any] | None = None, /, **options: Unpack[JobKeywords]) -> Any:
         """Make a function a job of this app. See :class:`soniq.task.JobKeywords` for the options."""
         return self.registry.job(**options) if fn is None else self.registry.job(fn)
+
+    def periodic(self, **options: Unpack[PeriodicKeywords]) -> JobDecorator:
+        """Make a function a job of this app with a schedule; see :meth:`soniq.registry.Registry.periodic`."""
+        return self.registry.periodic(**options)
 
     def before_job(self, hook: H) -> H:
         """Call ``hook(job_name, job_id, attempt)`` before each attempt."""
@@ -195,6 +205,7 @@ class Soniq:
         concurrency: int | None = None,
         run_once: bool = False,
         queues: Iterable[str] | None = None,
+        scheduler: bool | None = None,
     ) -> bool:
         """Run jobs until stopped by SIGTERM or SIGINT, or until nothing is due.
 
@@ -202,10 +213,11 @@ class Soniq:
         :param run_once: work through everything that is due, what those jobs enqueue included, and
             return; each job is attempted at most once
         :param queues: only these; default: the setting
+        :param scheduler: whether it fires schedules; default: the setting, and not with ``run_once``
         :returns: whether any job was attempted
         """
         await self._run(self.backend.check_can_work)
-        worker = self.worker(concurrency=concurrency, run_once=run_once, queues=queues)
+        worker = self.worker(concurrency=concurrency, run_once=run_once, queues=queues, scheduler=scheduler)
         return await worker.run(handle_signals=not run_once)
 
     def worker(
@@ -214,6 +226,7 @@ class Soniq:
         concurrency: int | None = None,
         run_once: bool = False,
         queues: Iterable[str] | None = None,
+        scheduler: bool | None = None,
         observe: Callable[[Outcome], None] | None = None,
         recycling: Recycling | None = None,
     ) -> Worker:
@@ -229,6 +242,8 @@ class Soniq:
             concurrency = 1 if run_once else settings.concurrency
         elif isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
             raise ConfigurationError(f"concurrency is {concurrency!r}: give 1 or more")
+        if scheduler is None:
+            scheduler = settings.scheduler and not run_once
         return Worker(
             backend=self.backend,
             registry=self.registry,
@@ -239,10 +254,15 @@ class Soniq:
             environment=self._environment,
             queues=settings.queues if queues is None else check_queues(_listed(queues)),
             run_once=run_once,
+            timetable=self.timetable() if scheduler else None,
             prefetch=prefetch,
             observe=observe,
             recycling=recycling,
         )
+
+    def timetable(self) -> Timetable:
+        """What declares and fires schedules, without a worker around it; for test kits."""
+        return Timetable(self.backend, self.registry, self.producer, self.settings)
 
     def execution(
         self, *, registry: Registry | None = None, environment: Environment | None = None
@@ -356,7 +376,7 @@ class Soniq:
         await self.close()
 
     async def _reset(self) -> None:
-        """Remove all jobs, dead letters and workers; what was registered stays."""
+        """Remove all jobs, dead letters, workers and schedules; what was registered stays."""
         await self._run(self.backend.reset)
 
     async def _run(self, call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -23,6 +23,7 @@ from soniq.records import (
     OverdueJob,
     WorkerRecord,
 )
+from soniq.schedule_store import ScheduleStore
 from soniq.transitions import Change
 
 P = ParamSpec("P")
@@ -77,8 +78,8 @@ class Run(Protocol):
         ...
 
 
-class StorageBackend(Protocol):
-    """Where jobs, dead letters and workers are kept."""
+class StorageBackend(ScheduleStore, Protocol):
+    """Where jobs, dead letters, workers and schedules are kept."""
 
     # Can several processes share this store?
     supports_processes: bool
@@ -103,7 +104,7 @@ class StorageBackend(Protocol):
         """Let go of what the calling thread holds; called by a worker's threads before they end."""
 
     def reset(self) -> None:
-        """Remove all jobs, dead letters and workers."""
+        """Remove all jobs, dead letters, workers and schedules."""
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Await a blocking ``call`` in the way that suits this store."""

@@ -17,6 +17,7 @@ from soniq.errors import InvalidArguments, UnknownTask
 from soniq.jobs import JobContext, JobStatus
 from soniq.records import Job
 from soniq.registry import Registry
+from soniq.schedule_records import fire_time_in
 
 BATCH = 1000
 
@@ -122,13 +123,13 @@ def _examined(job: Job, registry: Registry) -> Finding | None:
             status=job.status,
             count=1,
             oldest=job.created_at,
-            reason=_reason(error),
+            reason=refusal_of(error),
             example=job.id,
         )
     return None
 
 
-def _reason(error: Exception) -> str:
+def refusal_of(error: Exception) -> str:
     """What is wrong, without the values: they may be secrets, and the report ends up in a build log."""
     if isinstance(error, InvalidArguments):
         return str(error)
@@ -151,6 +152,7 @@ def _context(job: Job) -> JobContext:
         worker_id=job.worker_id or "",
         scheduled_at=job.scheduled_at,
         created_at=job.created_at,
+        scheduled_for=fire_time_in(job.context),
     )
 
 

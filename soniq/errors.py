@@ -7,6 +7,8 @@
     │   └── NotConfigured           there is no default app yet
     ├── InvalidJob                  a job was declared with impossible options
     ├── UnknownTask                 no job of that name is registered here
+    ├── InvalidSchedule             a schedule's rule, time zone or another option of it is wrong
+    ├── ScheduleNotFound            there is no schedule of that name
     ├── InvalidEnqueue              options of one enqueue are wrong: queue, priority, time
     ├── InvalidArguments            arguments do not fit the job, or cannot be stored
     │   ├── PayloadTooLarge         ... because they are over the size limit
@@ -67,6 +69,25 @@ class UnknownTask(SoniqError):
         self.nearest = nearest
         hint = f"did you mean {nearest!r}?" if nearest else "is the module that declares it imported?"
         super().__init__(f"no job named {name!r} is registered; {hint}")
+
+
+class InvalidSchedule(SoniqError):
+    """A schedule's rule can never fire or cannot be read, or another option of it is impossible."""
+
+    code = "invalid_schedule"
+
+
+class ScheduleNotFound(SoniqError):
+    """There is no schedule of this name.
+
+    :ivar name: the name that was asked for
+    """
+
+    code = "schedule_not_found"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"no schedule is named {name!r}; app.scheduler.list() gives those there are")
 
 
 class InvalidEnqueue(SoniqError):

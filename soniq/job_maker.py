@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -19,6 +20,7 @@ from soniq.ids import uuid7_text
 from soniq.jobs import JSON, NewJob
 from soniq.records import DeadLetter
 from soniq.registry import Registry
+from soniq.schedule_records import ScheduleSpec, context_of
 from soniq.settings import Settings, check_priority, check_queue
 from soniq.task import EnqueueOptions, JobOptions, Task, TaskRef
 
@@ -102,6 +104,35 @@ class JobMaker:
             )
 
         return make
+
+    def of_schedule(self, schedule: ScheduleSpec, fire_time: datetime | None, due: datetime | None) -> NewJob:
+        """The job that a schedule makes: with the arguments as they are stored, which the worker checks.
+
+        What the schedule leaves open, the job's options say as they are now. Nothing surrounds it but the
+        schedule.
+
+        :param fire_time: the one it stands for; None: none
+        :param due: not before; None: now
+        :raises UnknownTask: the job is not registered here (with enqueue_validation "strict")
+        """
+        name, task = self._resolve(schedule.job_name)
+        job = task.options if task is not None else self._unknown
+        hashed = fingerprint(decode(schedule.args_json)) if job.unique else None
+        return NewJob(
+            id=self._new_id(),
+            job_name=name,
+            args_json=schedule.args_json,
+            queue=_first(schedule.queue, job.queue),
+            priority=_first(schedule.priority, job.priority, self._settings.priority),
+            max_attempts=_first(job.max_retries, self._settings.max_retries) + 1,
+            scheduled_at=due,
+            args_hash=hashed,
+            unique_key=unique_key(name, None, hashed),
+            producer_id=f"{self._hostname}:{os.getpid()}",
+            context_json=encode(
+                context_of(schedule.name, fire_time), limit=MAX_CONTEXT_BYTES, path="context"
+            ),
+        )
 
     def task(self, name: str) -> Task[..., Any]:
         """The job of this name, as an enqueue would find it.

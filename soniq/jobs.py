@@ -102,6 +102,7 @@ class JobContext:
     worker_id: str
     scheduled_at: datetime
     created_at: datetime
+    scheduled_for: datetime | None = None  # the fire time of the schedule that made the job
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 A worker gives a job its :class:`~soniq.JobContext`, so ``enqueue`` must not ask for one, and Python's types
 cannot say "these parameters but for those of that class". With this plugin a job that takes a context is a
-:class:`~soniq.task.ContextTask`: called with the context, enqueued without. It also holds what is written out
-in ``enqueue_many([{...}])`` and in ``app.enqueue(job, ...)`` to the job's parameters.
+:class:`~soniq.task.ContextTask`: called with the context, enqueued without. It also holds what is written
+out in ``enqueue_many([{...}])``, ``app.enqueue(job, ...)`` and ``app.scheduler.add(job, args={...})`` to the
+job's parameters.
 """
 
 from __future__ import annotations
@@ -140,12 +141,28 @@ def one_of(ctx: MethodSigContext) -> CallableType:
     )
 
 
+def scheduled(ctx: MethodSigContext) -> CallableType:
+    """``app.scheduler.add(job, args={...})``: the arguments of the job, where they are written out."""
+    signature, parameters = ctx.default_signature, _target(ctx)
+    place = signature.arg_names.index("args")
+    if parameters is None or not ctx.args[place] or not _is_display(ctx.args[place][0]):
+        return signature
+    arguments = _typed_dict(ctx, parameters)
+    if arguments is None:
+        return signature
+    arg_types = list(signature.arg_types)
+    arg_types[place] = arguments
+    return signature.copy_modified(arg_types=arg_types)
+
+
 SIGNATURES: dict[str, SignatureHook] = {
     "soniq.task.Task.enqueue_many": many,
     "soniq.task.Task.aenqueue_many": many,
     "soniq.app.Soniq.enqueue": one_of,
     "soniq.app.Soniq.schedule": one_of,
     "soniq.app.Soniq.enqueue_many": many_of,
+    "soniq.scheduler.SchedulerService.add": scheduled,
+    "soniq.scheduler.SchedulerService.add_now": scheduled,
 }
 
 MAKERS = frozenset(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from soniq.audience import Audience
@@ -14,6 +15,7 @@ from soniq.job_maker import JobMaker, Make, Target
 from soniq.jobs import NewJob
 from soniq.logged import log_enqueued
 from soniq.records import DeadLetter
+from soniq.schedule_records import ScheduleSpec
 from soniq.task import EnqueueOptions, Task
 
 logger = logging.getLogger("soniq.enqueue")
@@ -127,6 +129,10 @@ class JobProducer:
         return self._maker.replay_of(
             letter, args=args, queue=queue, priority=priority, max_attempts=max_attempts
         )
+
+    def of_schedule(self, schedule: ScheduleSpec, fire_time: datetime | None, due: datetime | None) -> NewJob:
+        """The job that a schedule makes; see :meth:`soniq.job_maker.JobMaker.of_schedule`."""
+        return self._maker.of_schedule(schedule, fire_time, due)
 
     # -- telling
 

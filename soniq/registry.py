@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, Unpack, cast, overload
 
 from soniq.contexts import Contexts
-from soniq.errors import InvalidJob, UnknownTask
+from soniq.declarations import Declaration, PeriodicKeywords, declaration, split
+from soniq.errors import InvalidJob, InvalidSchedule, UnknownTask
 from soniq.hooks import Hooks
 from soniq.task import (
     MAX_NAME,
@@ -47,6 +48,7 @@ class Registry:
         self._producer = producer
         self._parent = parent
         self._tasks: dict[str, Task[..., Any]] = {}
+        self._declarations: dict[str, Declaration] = {}
         self._own_hooks = Hooks()
         self._resolver: Resolver | None = None
         self._unresolved: set[str] = set()
@@ -64,6 +66,42 @@ class Registry:
         if fn is not None:
             return self._register(fn, options)
         return lambda fn: self._register(fn, options)
+
+    def periodic(self, **options: Unpack[PeriodicKeywords]) -> JobDecorator:
+        """Make a function a job that a schedule enqueues again and again.
+
+        ``@periodic(cron="0 3 * * *", timezone="Europe/Berlin", queue="reports")``: the options of a schedule
+        (:class:`soniq.schedule_specs.ScheduleKeywords`) and those of ``@job``. Workers that start bring it to
+        the database, where it can be paused and changed. Put on a job, it gives that one a schedule.
+
+        :raises InvalidSchedule: the rule or another option of the schedule is impossible
+        :raises InvalidJob: an option of the job is, or there are some although it is a job already
+        :raises InvalidArguments: the job cannot be called with ``args``
+        """
+        of_schedule, of_job = split(options)
+
+        def declare(fn: Callable[P, R]) -> Task[P, R]:
+            if not isinstance(fn, Task):
+                task: Task[P, R] = self._register(fn, of_job)
+            elif of_job:
+                raise InvalidJob(f"{fn.name} is a job already; give {', '.join(sorted(of_job))} to its @job")
+            else:
+                task = fn
+            made = declaration(task, of_schedule)
+            taken = self._declarations.get(made.name)
+            if taken is not None and taken.task.name != task.name:
+                raise InvalidSchedule(
+                    f"the schedule name {made.name!r} is taken by {taken.task.name}; "
+                    "give another schedule_name="
+                )
+            self._declarations[made.name] = made
+            return task
+
+        return declare
+
+    def declarations(self) -> dict[str, Declaration]:
+        """The schedules that code declares, by name; the parent's included."""
+        return {**({} if self._parent is None else self._parent.declarations()), **self._declarations}
 
     def get(self, name: str) -> Task[..., Any]:
         """The job of this name.

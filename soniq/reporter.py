@@ -1,4 +1,7 @@
-"""What a worker says of outcomes once they are recorded: to the log, the metrics sink and the observer."""
+"""What a worker says of outcomes once they are recorded: to the log, the metrics sink and the observer.
+
+And of the jobs that it stores itself, as schedules want them.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from collections.abc import Callable, Sequence
 from soniq.audience import Audience, End
 from soniq.environment import Environment
 from soniq.execution import Outcome
+from soniq.jobs import NewJob
 from soniq.outcomes import log_outcome
 from soniq.slots import SlotThread
 
@@ -75,26 +79,36 @@ class Reporter:
         if self._audience.hears_ends:
             self._announce(ends)
 
-    def _announce(self, ends: Sequence[End]) -> None:
-        if not ends:
-            return
+    def report_enqueued(self, jobs: Sequence[tuple[NewJob, str]]) -> None:
+        """Tell of jobs that the worker has stored itself, each with the id that the store answered."""
+        if self._audience.hears_enqueues:
+            self._submit(lambda: self._tell_enqueued(jobs), len(jobs))
 
+    def _tell_enqueued(self, jobs: Sequence[tuple[NewJob, str]]) -> None:
+        with self._environment.around_sync():
+            self._audience.enqueued([job for job, _ in jobs], [stored_id for _, stored_id in jobs])
+
+    def _announce(self, ends: Sequence[End]) -> None:
         def announce() -> None:
             for end in ends:
                 with self._environment.around_sync():
                     self._audience.announce_end(end)
 
-        self._backlog += len(ends)
-        telling = asyncio.ensure_future(self._environment.submit(self._thread, announce))
+        if ends:
+            self._submit(announce, len(ends))
+
+    def _submit(self, tell: Callable[[], None], count: int) -> None:
+        self._backlog += count
+        telling = asyncio.ensure_future(self._environment.submit(self._thread, tell))
         self._telling.add(telling)
-        telling.add_done_callback(lambda told: self._told(told, len(ends)))
+        telling.add_done_callback(lambda told: self._told(told, count))
 
     def _told(self, telling: asyncio.Future[None], count: int) -> None:
         was_behind = self.behind
         self._telling.discard(telling)
         self._backlog -= count
         if not telling.cancelled() and telling.exception() is not None:
-            logger.error("ends of %d jobs were not announced", count, exc_info=telling.exception())
+            logger.error("what became of %d jobs was not announced", count, exc_info=telling.exception())
         if was_behind and not self.behind:
             self._changed()
 
@@ -103,5 +117,5 @@ class Reporter:
         if self._telling:
             await asyncio.wait(self._telling, timeout=timeout)
         if self._telling:
-            logger.warning("leaving with the ends of %d jobs unannounced", self._backlog)
+            logger.warning("leaving with what became of %d jobs unannounced", self._backlog)
         self._thread.shutdown(wait=not self._thread.busy)

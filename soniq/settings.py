@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from soniq.errors import ConfigurationError
+from soniq.errors import ConfigurationError, InvalidSchedule
 from soniq.redaction import check_names
+from soniq.zones import zone
 
 QUEUE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,62}")
 MAX_PRIORITY = 1000
@@ -45,6 +46,8 @@ class Settings:
     max_result_bytes: int = 1_048_576
     enqueue_validation: Literal["strict", "warn", "none"] = "strict"  # names unknown here
     snooze_max_seconds: float = 86400.0
+    scheduler: bool = True  # whether workers fire schedules
+    timezone: str = "UTC"  # of schedules that name none
     redact: tuple[str, ...] = ()  # names masked where jobs are shown, besides redaction.USUAL_NAMES
 
     def __post_init__(self) -> None:
@@ -62,6 +65,12 @@ class Settings:
         for name in ("job_timeout", "unknown_job_ttl"):
             if getattr(self, name) is not None:
                 _seconds(name, getattr(self, name), positive=True)
+        if not isinstance(self.scheduler, bool):
+            raise ConfigurationError(f"scheduler is {self.scheduler!r}: give True or False")
+        try:
+            zone(self.timezone)
+        except InvalidSchedule as error:
+            raise ConfigurationError(str(error)) from None
         if self.enqueue_validation not in ("strict", "warn", "none"):
             raise ConfigurationError(
                 f"enqueue_validation is {self.enqueue_validation!r}: give 'strict', 'warn' or 'none'"

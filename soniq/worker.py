@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 from soniq.alarm import Alarm
@@ -40,6 +40,8 @@ from soniq.slot_pool import SlotPool
 from soniq.stopping import Stopping, stopping_on_signals
 from soniq.storage_line import AWAY, StorageLine
 from soniq.sweeper import Sweeper
+from soniq.ticker import Ticker
+from soniq.timetable import Timetable
 from soniq.unknown import UnknownJobs
 
 logger = logging.getLogger("soniq.worker")
@@ -51,6 +53,7 @@ class Worker:
     """One worker; :meth:`run` runs it once.
 
     :param run_once: work through everything that is due, each job at most once, and return
+    :param timetable: the schedules that it fires; None = none
     :param prefetch: claim ahead of the free slots; without it jobs start strictly in claim order
     :param observe: called in the event loop with each recorded outcome
     :param recycling: when the worker leaves by itself
@@ -68,6 +71,7 @@ class Worker:
         environment: Environment,
         queues: tuple[str, ...] | None = None,
         run_once: bool = False,
+        timetable: Timetable | None = None,
         prefetch: bool = True,
         observe: Callable[[Outcome], None] | None = None,
         recycling: Recycling | None = None,
@@ -111,8 +115,18 @@ class Worker:
             interval=settings.sweep_interval,
             swept=self._swept,
         )
+        self._ticker = None if timetable is None else self._new_ticker(timetable)
         self._ledger = self._new_ledger(registry)
         self._slots = self._new_slots(concurrency, execution, at_thread_exit=backend.release)
+
+    def _new_ticker(self, timetable: Timetable) -> Ticker:
+        return Ticker(
+            self._storage,
+            timetable,
+            self._reporter,
+            longest=2 * self._settings.poll_interval,
+            fired=self._lookout.look_now,
+        )
 
     def _new_ledger(self, registry: Registry) -> Ledger:
         return Ledger(
@@ -179,15 +193,19 @@ class Worker:
         """
         self._lookout.open()
         with stopping_on_signals(self.stop) if handle_signals else nullcontext(), contained_exits():
-            sweeping: asyncio.Task[None] | None = None
+            beside: list[asyncio.Task[None]] = []
             try:
                 if not await self._presence.begin():
                     return False
                 if self._run_once:
                     await self._sweeper.sweep()
+                    if self._ticker is not None:
+                        await self._ticker.catch_up()
                 else:
                     self._lookout.listen()
-                    sweeping = asyncio.create_task(self._sweeper.keep_sweeping())
+                    beside.append(asyncio.create_task(self._sweeper.keep_sweeping()))
+                    if self._ticker is not None:
+                        beside.append(asyncio.create_task(self._ticker.keep_ticking()))
                 await self._pump()
             except AWAY as error:
                 if not self._stopping.requested:
@@ -195,7 +213,7 @@ class Worker:
                 left = len(self._ledger.outcomes)
                 logger.warning("leaving with %d outcomes unrecorded, others will rescue: %s", left, error)
             finally:
-                await self._leave(sweeping)
+                await self._leave(beside)
         return self.processed > 0
 
     # -- the pump
@@ -301,11 +319,11 @@ class Worker:
             await self._ledger.exchange(0)
             self._ledger.give_back(self._slots.take_back_ready(), unstarted=True)
 
-    async def _leave(self, sweeping: asyncio.Task[None] | None) -> None:
+    async def _leave(self, beside: Sequence[asyncio.Task[None]]) -> None:
         """Record what is left, then stop beating: in this order, or others would rescue our jobs."""
         self._stopping.requested = True
-        if sweeping is not None:
-            sweeping.cancel()
+        for task in beside:
+            task.cancel()
         try:
             if self._slots.running or self._slots.ready or self._ledger.outcomes:
                 self._stopping.now()

@@ -11,10 +11,12 @@ from django.db import connections
 from soniq.backend import JobTransaction
 from soniq.dead_letter import DeadLetterService
 from soniq.errors import ConfigurationError
+from soniq.scheduler import SchedulerService
 from soniq_django.atomic import OrmTransaction
 from soniq_django.conf import current_app, read_settings
 from soniq_django.store.dead_letters import DeadLetterTable
 from soniq_django.store.reading import JobTable
+from soniq_django.store.schedules import ScheduleTable
 from soniq_django.store.schema import check_migrated
 from soniq_django.store.workers import WorkerTable
 
@@ -22,7 +24,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class DjangoBackend(JobTable, WorkerTable, DeadLetterTable):
+class DjangoBackend(JobTable, WorkerTable, DeadLetterTable, ScheduleTable):
     """Jobs as rows of a Django database.
 
     Calls run on the calling thread's connection, so an enqueue belongs to the transaction that its
@@ -64,9 +66,9 @@ class DjangoBackend(JobTable, WorkerTable, DeadLetterTable):
         connections.close_all()
 
     def reset(self) -> None:
-        """Remove all jobs, dead letters and workers."""
+        """Remove all jobs, dead letters, workers and schedules."""
         with self.transaction():
-            for table in (self.jobs, self.dead_letters, self.workers):
+            for table in (self.jobs, self.dead_letters, self.workers, self.schedules):
                 table.delete()
 
     def job_transaction(self) -> JobTransaction:
@@ -86,3 +88,8 @@ def backend_on(alias: str) -> DjangoBackend:
 def dead_letters_on(alias: str) -> DeadLetterService:
     """The service for dead letters on this database."""
     return current_app().dead_letter.on(backend_on(alias))
+
+
+def scheduler_on(alias: str) -> SchedulerService:
+    """The service for schedules on this database."""
+    return current_app().scheduler.on(backend_on(alias))

@@ -51,6 +51,11 @@ class DjangoSettings:
     metrics: str | None = None  # "prometheus", "opentelemetry", or the path of a MetricsSink; None = none
     metrics_port: str | int | None = None  # where workers answer scrapes: PORT or "HOST:PORT"; None = nowhere
 
+    @property
+    def of_app(self) -> dict[str, Any]:
+        """The keywords of Soniq, with the project's defaults: schedules go by its TIME_ZONE."""
+        return {"timezone": django_settings.TIME_ZONE, **self.core}
+
 
 def read_settings() -> DjangoSettings:
     """Check ``settings.SONIQ``.
@@ -163,7 +168,7 @@ def app_on(database: str | None, settings: DjangoSettings) -> Soniq:
         observer=SignalObserver(),
         backend=DjangoBackend(database, notify=settings.notify),
         environment=DjangoEnvironment(),
-        **settings.core,
+        **settings.of_app,
     )
 
 

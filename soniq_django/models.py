@@ -17,7 +17,15 @@ from soniq.visible import visible_line
 from soniq_django.fields import ExactCharField, ExactTextField, StoredJSONField
 from soniq_django.functions import DatabaseNow
 from soniq_django.indexes import PartialIndex, UniqueWhereSet
-from soniq_django.querysets import DeadLetterManager, JobManager, JobQuerySet, WorkerManager, written_in
+from soniq_django.instants import InstantField, InstantNow
+from soniq_django.querysets import (
+    DeadLetterManager,
+    JobManager,
+    JobQuerySet,
+    ScheduleManager,
+    WorkerManager,
+    written_in,
+)
 
 
 class Job(models.Model):
@@ -236,3 +244,74 @@ class Worker(models.Model):
 
     def __str__(self) -> str:
         return f"{self.hostname}:{self.pid}"
+
+
+class Schedule(models.Model):
+    """What enqueues a job again and again; see :class:`soniq.schedule_records.Schedule`."""
+
+    class Misfire(models.TextChoices):
+        """See :class:`soniq.schedule_records.Misfire`."""
+
+        ONCE = "once", _("run the last one")
+        SKIP = "skip", _("skip them")
+        ALL = "all", _("run them all")
+
+    class Overlap(models.TextChoices):
+        """See :class:`soniq.schedule_records.Overlap`."""
+
+        ALLOW = "allow", _("run all the same")
+        SKIP = "skip", _("skip it")
+
+    name = ExactCharField(_("name"), max_length=255, primary_key=True)
+    job_name = ExactCharField(_("job"), max_length=255)
+    # Text, because a schedule is compared with what it is to become, and jsonb would write it anew.
+    args_json = ExactTextField(_("arguments"), default="{}")
+    queue = ExactCharField(_("queue"), max_length=63, null=True)
+    priority = models.SmallIntegerField(_("priority"), null=True)
+    cron = ExactTextField(_("cron"), null=True)
+    every = models.FloatField(_("every"), null=True)
+    timezone = ExactCharField(_("time zone"), max_length=255, default="UTC")
+    starts_at = InstantField(_("starts at"), null=True)
+    ends_at = InstantField(_("ends at"), null=True)
+    misfire = ExactCharField(_("if missed"), max_length=10, choices=Misfire, default=Misfire.ONCE)
+    max_age = models.FloatField(_("max age"), null=True)
+    overlap = ExactCharField(_("if it overlaps"), max_length=10, choices=Overlap, default=Overlap.ALLOW)
+    jitter = models.FloatField(_("jitter"), default=0.0)
+    declared = models.BooleanField(_("declared in code"), default=False)
+    definition = ExactCharField(max_length=64, null=True, editable=False)
+    former_definitions = StoredJSONField(default=list, editable=False)
+    declared_at = InstantField(_("last declared at"), null=True)
+    overridden = models.BooleanField(_("overridden"), default=False)
+    paused = models.BooleanField(_("paused"), default=False)
+    anchor_at = InstantField(_("counted from"), db_default=InstantNow())
+    next_fire_at = InstantField(_("next fire time"), null=True)
+    last_fire_at = InstantField(_("last fire time"), null=True)
+    last_job_id = models.UUIDField(_("last job"), null=True)
+    fired = models.BigIntegerField(_("jobs so far"), default=0)
+    skipped = models.BigIntegerField(_("skipped so far"), default=0)
+    created_at = InstantField(_("created at"), db_default=InstantNow())
+    updated_at = InstantField(_("updated at"), db_default=InstantNow())
+    version = models.BigIntegerField(default=1, editable=False)
+
+    objects = ScheduleManager()
+
+    class Meta:
+        db_table = "soniq_schedules"
+        verbose_name = _("schedule")
+        verbose_name_plural = _("schedules")
+        permissions = [
+            ("pause_schedule", _("Can pause and resume schedules")),
+            ("run_schedule", _("Can run schedules out of turn")),
+        ]
+        indexes = [
+            # Paused and ended schedules have no next fire time, and no place here.
+            PartialIndex(
+                fields=["next_fire_at", "name"],
+                where=Q(next_fire_at__isnull=False),
+                otherwise=["next_fire_at", "name"],
+                name="soniq_schedules_fire_order",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return visible_line(self.name)

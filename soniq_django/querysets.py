@@ -22,7 +22,7 @@ from soniq.transitions import Change
 from soniq_django.functions import DatabaseNow
 
 if TYPE_CHECKING:
-    from soniq_django.models import DeadLetterJob, Job, Worker  # noqa: F401  # the models import this module
+    from soniq_django.models import DeadLetterJob, Job, Schedule, Worker  # noqa: F401  # the models import this module
 
 AT_ONCE = 500  # rows per transaction
 
@@ -193,3 +193,4 @@ class RowsManager(models.Manager[M]):
 JobManager = RowsManager.from_queryset(JobQuerySet)
 DeadLetterManager = RowsManager.from_queryset(DeadLetterQuerySet)
 WorkerManager = RowsManager["Worker"]
+ScheduleManager = RowsManager["Schedule"]

@@ -34,6 +34,7 @@ SQL_PARTS = {
         "' AND '.join(conditions)",
     },
     "soniq/backends/sqlite/dead_letters.py": {"meant"},  # of filters
+    "soniq/backends/sqlite/schedules.py": {"waiting"},  # of filters
     "soniq/backends/sqlite/store.py": {
         "table",  # of schema.TABLES
         "where",  # of filters

@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from django.conf import settings
-from django.core.mail import send_mail
+from django.core.mail import mail_managers, send_mail
 from django.db.models import F
 from django.utils import timezone
 
@@ -114,6 +114,21 @@ def notify_supplier(order_id: int, url: str, ctx: soniq.JobContext) -> str:
     )
     Order.objects.filter(pk=order_id).update(supplier_told_at=timezone.now())
     return f"{order.number}: the supplier answered {status}"
+
+
+@soniq.periodic(cron=soniq.daily().at("20:00"), timezone="Europe/Berlin", queue="emails", misfire="all")
+def report_sales(ctx: soniq.JobContext) -> str:
+    """What was sold in the day before eight in the evening, whenever the job gets to run.
+
+    The day is that of the fire time, so a report that is late, or tried again, is about the same orders.
+    `misfire`: after an outage, the managers want the reports of all days that they missed.
+    """
+    until = ctx.scheduled_for or timezone.now()  # somebody may run it out of turn, from the admin
+    orders = Order.objects.filter(created_at__lte=until, created_at__gt=until - timedelta(days=1))
+    sold = sum((order.total for order in orders.select_related("product")), Decimal(0))
+    text = f"orders: {orders.count()}, {sold} EUR"
+    mail_managers(f"Sales until {until:%Y-%m-%d %H:%M} UTC", text)
+    return text
 
 
 def write_to_customer(order: Order, *, subject: str, text: str) -> None:

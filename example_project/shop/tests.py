@@ -25,6 +25,7 @@ from shop.jobs import (
     book_points,
     import_order,
     notify_supplier,
+    report_sales,
     resize_picture,
     send_receipt,
 )
@@ -189,6 +190,19 @@ class RunTests(ShopTestCase):
 
         await result.arefresh()
         self.assertEqual(result.return_value, {"file": "prices/2030-01-01.csv", "prices": 2})
+
+
+class ScheduleTests(ShopTestCase):
+    """Drains fire schedules when they are told to, those that code declares included."""
+
+    def test_managers_get_a_report_every_evening(self) -> None:
+        self.order(self.mug)
+
+        summary = self.drainJobs(until=timedelta(days=3), jobs=[report_sales], schedules=True)
+
+        self.assertEqual((summary.succeeded, len(mail.outbox)), (3, 3))
+        sales = [message.body for message in mail.outbox]
+        self.assertEqual(sales, ["orders: 1, 9.00 EUR", "orders: 0, 0 EUR", "orders: 0, 0 EUR"])
 
 
 class FaultTests(ShopTestCase):

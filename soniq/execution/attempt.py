@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from soniq.jobs import JSON, Claim, JobContext
+from soniq.schedule_records import fire_time_in
 from soniq.task import Task
 
 
@@ -38,4 +39,5 @@ def context_of(claim: Claim) -> JobContext:
         worker_id=claim.worker_id,
         scheduled_at=claim.scheduled_at,
         created_at=claim.created_at,
+        scheduled_for=fire_time_in(claim.context),
     )

@@ -10,6 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from soniq.schedule_records import ScheduleStatus
 from soniq.visible import visible_line
 from soniq_django.admin.formatting import REASONS
 from soniq_django.conf import current_app
@@ -120,4 +121,30 @@ class ReplayedFilter(admin.SimpleListFilter):
             return queryset.filter(resurrection_count__gt=0)
         if self.value() == "no":
             return queryset.filter(resurrection_count=0)
+        return queryset
+
+
+class ScheduleStatusFilter(admin.SimpleListFilter):
+    """Whether a schedule fires."""
+
+    title = _("status")
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """All there are."""
+        return [
+            (ScheduleStatus.ACTIVE.value, _("active")),
+            (ScheduleStatus.PAUSED.value, _("paused")),
+            (ScheduleStatus.ENDED.value, _("ended")),
+        ]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The schedules with the chosen status."""
+        value = self.value()
+        if value == ScheduleStatus.PAUSED:
+            return queryset.filter(paused=True)
+        if value == ScheduleStatus.ACTIVE:
+            return queryset.filter(paused=False, next_fire_at__isnull=False)
+        if value == ScheduleStatus.ENDED:
+            return queryset.filter(paused=False, next_fire_at__isnull=True)
         return queryset

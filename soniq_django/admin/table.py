@@ -1,4 +1,4 @@
-"""What the three admins share: read-only pages of big tables, in the database that the app uses."""
+"""What the admins share: read-only pages of big tables, in the database that the app uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""django-q2: packages of its ORM broker that no cluster holds, and schedules that run once.
+"""django-q2: packages of its ORM broker that no cluster holds, and schedules.
 
 What was moved is deleted there.
 """
@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import ast
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.core.signing import BadSignature
 from django.db import router
 from django.utils import timezone
 
+from soniq.schedule_specs import ScheduleKeywords
 from soniq_django.importing.locking import locked
 from soniq_django.importing.pickles import PackageError, Serializer, foreign_path
-from soniq_django.importing.rows import Recurring, Row, SourceError, Unmovable, Waiting, call_text
+from soniq_django.importing.rows import Repeating, Row, SourceError, Unmovable, Waiting, days_mean_either
 from soniq_django.times import aware
 
+SHORTEST_MONTH = 28  # days that every month has
+_MONTHS = {"M": 1, "BM": 2, "Q": 3, "Y": 12}  # between two runs
 HOOKS = {
     "hook": "it has a hook, which django-q calls with the result; call that at the end of the job",
     "chain": "it is part of a chain; let the job enqueue the next one as its last step",
@@ -101,10 +106,10 @@ class Packages:
         )
 
 
-class OnceSchedules:
-    """See :class:`soniq_django.importing.rows.Source`. With django-q, this is how a task is delayed."""
+class Schedules:
+    """See :class:`soniq_django.importing.rows.Source`. With django-q, one that runs once delays a task."""
 
-    what = "schedules of django-q that run once"
+    what = "schedules of django-q"
 
     def __init__(self) -> None:
         from django_q.models import Schedule  # noqa: PLC0415  # of an app that need not be installed
@@ -115,35 +120,22 @@ class OnceSchedules:
 
     def count(self) -> int:
         """See the protocol."""
-        return int(self._once().count())
+        return int(self._going().count())
 
     def batch(self, limit: int) -> list[Row]:
         """See the protocol."""
-        found = list(locked(self._once().filter(pk__gt=self._after).order_by("pk"))[:limit])
+        found = list(locked(self._going().filter(pk__gt=self._after).order_by("pk"))[:limit])
         if found:
             self._after = found[-1].pk
         return [_scheduled(one) for one in found]
 
     def take(self, rows: Sequence[Any]) -> int:
         """See the protocol."""
-        return int(self._once().filter(pk__in=rows).delete()[0])
+        return int(self._going().filter(pk__in=rows).delete()[0])
 
-    def _once(self) -> Any:
-        once = self._model.objects.using(self.alias).filter(schedule_type=self._model.ONCE)
-        return once.exclude(repeats=0).exclude(next_run=None)
-
-
-def recurring() -> Iterator[Recurring]:
-    """All schedules that run more than once."""
-    from django_q.models import Schedule  # noqa: PLC0415  # of an app that need not be installed
-
-    for one in Schedule.objects.exclude(schedule_type=Schedule.ONCE).order_by("pk"):
-        try:
-            call = call_text(one.func, *_arguments(one))
-        except ValueError:
-            call = f"{one.func}({one.args or ''}; {one.kwargs or ''})"
-        when = f"by cron {one.cron!r}" if one.schedule_type == Schedule.CRON else _every(one)
-        yield Recurring(name=one.name or str(one.pk), call=call, when=when, enabled=one.repeats != 0)
+    def _going(self) -> Any:
+        """Those that will run again."""
+        return self._model.objects.using(self.alias).exclude(repeats=0).exclude(next_run=None)
 
 
 def _scheduled(one: Any) -> Row:
@@ -154,6 +146,9 @@ def _scheduled(one: Any) -> Row:
     except ValueError as error:
         return Unmovable(row=one.pk, task=one.func, reason=f"its arguments cannot be read: {error}")
     options = kwargs.pop("q_options", {})
+    queue = one.cluster or (options.get("cluster") if isinstance(options, Mapping) else None)
+    if one.schedule_type != "O":
+        return _repeating(one, args, kwargs, queue)
     if one.intended_date_kwarg:
         kwargs[one.intended_date_kwarg] = one.next_run.isoformat()
     return Waiting(
@@ -161,9 +156,78 @@ def _scheduled(one: Any) -> Row:
         task=one.func,
         args=args,
         kwargs=kwargs,
-        queue=one.cluster or (options.get("cluster") if isinstance(options, Mapping) else None),
+        queue=queue,
         scheduled_at=aware(one.next_run),
     )
+
+
+def _repeating(one: Any, args: Sequence[Any], kwargs: Mapping[str, Any], queue: str | None) -> Row:
+    if one.repeats > 0:
+        reason = f"it runs {one.repeats} times more, and a schedule here has no number; ends_at= may do"
+        return Unmovable(row=one.pk, task=one.func, reason=reason)
+    if one.intended_date_kwarg:
+        reason = (
+            f"it passes its time as {one.intended_date_kwarg!r}; let the job take it from "
+            "JobContext.scheduled_for"
+        )
+        return Unmovable(row=one.pk, task=one.func, reason=reason)
+    try:
+        rule = _rule(one)
+    except ValueError as error:
+        return Unmovable(row=one.pk, task=one.func, reason=str(error))
+    return Repeating(
+        row=one.pk,
+        name=one.name or f"{one.func} {one.pk}",
+        task=one.func,
+        args=args,
+        kwargs=kwargs,
+        queue=queue,
+        rule=rule,
+    )
+
+
+def _rule(one: Any) -> ScheduleKeywords:
+    """Its rule in soniq's words. It goes on with the next run that django-q had in mind.
+
+    :raises ValueError: there are none for it
+    """
+    from django_q.conf import Conf  # noqa: PLC0415  # of an app that need not be installed
+
+    next_run = aware(one.next_run)
+    if one.schedule_type in ("I", "H"):
+        minutes = (one.minutes or 1) if one.schedule_type == "I" else 60
+        return ScheduleKeywords(every=timedelta(minutes=minutes), starts_at=next_run)
+    # What django-q counts in days is at the same time of the day by the local clock.
+    local = next_run.astimezone(ZoneInfo(Conf.TIME_ZONE))
+    at = f"{local.minute} {local.hour}"
+    months = _MONTHS.get(one.schedule_type)
+    if one.schedule_type == "C":
+        cron = str(one.cron)
+        if _starred_days(cron):
+            raise ValueError(
+                f"{cron!r} means days that are either for django-q, and both for cron; write two"
+            )
+    elif one.schedule_type == "D":
+        cron = f"{at} * * *"
+    elif one.schedule_type == "W":
+        cron = f"{at} * * {local.isoweekday() % 7}"
+    elif months is not None:
+        if max(local.day, next_run.day) > SHORTEST_MONTH:
+            raise ValueError("it runs at the end of months, which cron has no word for that fits them all")
+        meant = sorted({(local.month - 1 + later) % 12 + 1 for later in range(0, 12, months)})
+        cron = f"{at} {local.day} {','.join(map(str, meant)) if months > 1 else '*'} *"
+    else:
+        raise ValueError("it runs every second week at a local time; use weekly, or every=timedelta(days=14)")
+    return ScheduleKeywords(
+        cron=cron, timezone=Conf.TIME_ZONE, starts_at=next_run.replace(second=0, microsecond=0)
+    )
+
+
+def _starred_days(cron: str) -> bool:
+    """Whether both kinds of days are named and one begins with a star, as in "0 3 */2 * 1"."""
+    fields = cron.split()
+    named = len(fields) == 5 and fields[2] != "*" and fields[4] != "*"  # noqa: PLR2004  # cron's
+    return named and not days_mean_either(cron)
 
 
 def _arguments(one: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -189,9 +253,3 @@ def _keywords(text: str) -> Any:
         if not isinstance(call, ast.Call) or call.args:
             raise ValueError(f"{text!r} is no list of keywords") from None
         return {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
-
-
-def _every(one: Any) -> str:
-    if one.schedule_type == "I":
-        return f"every {one.minutes or 1} minutes"
-    return str(one.get_schedule_type_display()).lower()

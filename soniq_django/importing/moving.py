@@ -1,17 +1,19 @@
-"""Rows of another queue become jobs."""
+"""Rows of another queue become jobs, and its schedules become schedules."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from django.db import transaction
 
-from soniq import Soniq, SoniqError, UnknownTask
+from soniq import Soniq, SoniqError, UnknownTask, schedule_changes
 from soniq.jobs import NewJob
+from soniq.schedule_records import ScheduleSpec
+from soniq.schedule_specs import spec_of
 from soniq.task import EnqueueOptions
-from soniq_django.importing.rows import Row, Source, SourceError, Unmovable, Waiting
+from soniq_django.importing.rows import Repeating, Row, Source, SourceError, Unmovable, Waiting
 
 
 @dataclass(slots=True)
@@ -98,34 +100,54 @@ class Mover:
         self, source: Source, rows: list[Row], report: Report, *, dry_run: bool
     ) -> Counter[tuple[str, str]]:
         jobs: list[NewJob] = []
+        schedules: dict[str, ScheduleSpec] = {}
         taken = []
         names: Counter[tuple[str, str]] = Counter()
+        known = self._known(rows)
         for row in rows:
-            made = self._job(row)
+            made = self._made(row)
+            if isinstance(made, ScheduleSpec) and (made.name in known or made.name in schedules):
+                made = Unmovable(
+                    row=row.row, task=row.task, reason=f"there is a schedule {made.name!r} already"
+                )
             if isinstance(made, Unmovable):
                 report.leave(made)
                 continue
-            jobs.append(made)
+            if isinstance(made, ScheduleSpec):
+                schedules[made.name] = made
+            else:
+                jobs.append(made)
             taken.append(row.row)
             names[row.task, made.job_name] += 1
-        if jobs and not dry_run:
+        if taken and not dry_run:
             if source.take(taken) != len(taken):
-                raise SourceError(
-                    f"some of the {source.what} went away meanwhile; this batch was left as it is. "
-                    "Stop the old workers, and run the command again"
-                )
-            self._app.backend.enqueue(jobs)
+                raise _changed(source)
+            if jobs:
+                self._app.backend.enqueue(jobs)
+            self._add(source, schedules.values())
         return names
 
-    def _job(self, row: Row) -> NewJob | Unmovable:
+    def _known(self, rows: Iterable[Row]) -> set[str]:
+        """The names of these rows' schedules that are taken here."""
+        names = [row.name for row in rows if isinstance(row, Repeating)]
+        return {schedule.name for schedule in self._app.backend.list_schedules(names)} if names else set()
+
+    def _add(self, source: Source, schedules: Iterable[ScheduleSpec]) -> None:
+        now = self._app.backend.now()
+        changes = [schedule_changes.add(spec, None, now) for spec in schedules]
+        if None in self._app.backend.write_schedules([change for change in changes if change is not None]):
+            raise _changed(source)
+
+    def _made(self, row: Row) -> NewJob | ScheduleSpec | Unmovable:
         if isinstance(row, Unmovable):
             return row
         name = self._tasks(row.task)
         try:
             task = self._app.producer.task(name)
-            return self._app.producer.new_job(
+            job = self._app.producer.new_job(
                 task, task.signature.bind(tuple(row.args), dict(row.kwargs)), self._options(row)
             )
+            return job if isinstance(row, Waiting) else self._spec(row, job)
         except UnknownTask as error:
             return Unmovable(
                 row=row.row,
@@ -135,10 +157,32 @@ class Mover:
         except SoniqError as error:
             return Unmovable(row=row.row, task=row.task, reason=str(error))
 
-    def _options(self, row: Waiting) -> EnqueueOptions:
+    def _spec(self, row: Repeating, job: NewJob) -> ScheduleSpec:
+        """The schedule that makes such jobs."""
+        return spec_of(
+            row.rule,
+            name=row.name,
+            job_name=job.job_name,
+            args_json=job.args_json,
+            queue=None if row.queue is None else job.queue,
+            priority=row.priority,
+            timezone=self._app.settings.timezone,
+        )
+
+    def _options(self, row: Waiting | Repeating) -> EnqueueOptions:
+        queue = None if row.queue is None else self._queues(row.queue)
+        if isinstance(row, Repeating):
+            return EnqueueOptions(queue=queue, priority=row.priority)
         return EnqueueOptions(
-            queue=None if row.queue is None else self._queues(row.queue),
+            queue=queue,
             priority=row.priority,
             scheduled_at=row.scheduled_at,
             dedup_key=row.dedup_key,
         )
+
+
+def _changed(source: Source) -> SourceError:
+    return SourceError(
+        f"some of the {source.what} went away meanwhile; this batch was left as it is. "
+        "Stop the old workers, and run the command again"
+    )

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeAlias
 
+from soniq.schedule_specs import ScheduleKeywords
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
@@ -23,6 +25,20 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Repeating:
+    """A schedule as another queue keeps it."""
+
+    row: Any  # primary key
+    name: str
+    task: str  # its name there
+    args: Sequence[Any] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    queue: str | None = None  # None = the job's own
+    priority: int | None = None  # soniq's scale; None = the job's own
+    rule: ScheduleKeywords
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unmovable:
     """A row that has to stay, and why."""
 
@@ -31,21 +47,19 @@ class Unmovable:
     reason: str
 
 
-Row: TypeAlias = Waiting | Unmovable
+Row: TypeAlias = Waiting | Repeating | Unmovable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recurring:
-    """A schedule; soniq has none yet, so it is only told."""
+    """A schedule that is declared in the project's code, so it is only told."""
 
     name: str
     call: str
     when: str
-    enabled: bool = True
 
     def __str__(self) -> str:
-        state = "" if self.enabled else " (switched off)"
-        return f"{self.name}: {self.call} {self.when}{state}"
+        return f"{self.name}: {self.call} {self.when}"
 
 
 class Source(Protocol):
@@ -71,7 +85,7 @@ class SourceError(Exception):
     """The other queue cannot be read; the message says what to do."""
 
 
-def call_text(task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-    """The call, as Python would write it."""
-    given = [*map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items())]
-    return f"{task}({', '.join(given)})"
+def days_mean_either(cron: str) -> bool:
+    """Whether the rule names days of the month and of the week, and means those that are either."""
+    fields = cron.split()
+    return len(fields) == 5 and not fields[2].startswith("*") and not fields[4].startswith("*")  # noqa: PLR2004  # cron's

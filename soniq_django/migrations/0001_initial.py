@@ -4,6 +4,7 @@ import soniq.ids
 import soniq_django.fields
 import soniq_django.functions
 import soniq_django.indexes
+import soniq_django.instants
 from django.db import migrations, models
 
 
@@ -95,6 +96,47 @@ class Migration(migrations.Migration):
                 'permissions': [('cancel_job', 'Can cancel jobs')],
                 'indexes': [soniq_django.indexes.PartialIndex(fields=['priority', 'scheduled_at', 'id'], name='soniq_jobs_claim', otherwise=['status', 'priority', 'scheduled_at', 'id'], where=models.Q(('status', 'queued'))), soniq_django.indexes.PartialIndex(fields=['queue', 'priority', 'scheduled_at', 'id'], name='soniq_jobs_claim_queue', otherwise=['status', 'queue', 'priority', 'scheduled_at', 'id'], where=models.Q(('status', 'queued'))), soniq_django.indexes.PartialIndex(fields=['worker_id'], name='soniq_jobs_held', otherwise=['worker_id', 'status'], where=models.Q(('status', 'processing'))), soniq_django.indexes.PartialIndex(fields=['expires_at'], name='soniq_jobs_expiry', otherwise=['expires_at'], where=models.Q(('expires_at__isnull', False)))],
                 'constraints': [soniq_django.indexes.UniqueWhereSet(field='unique_key', name='soniq_jobs_unique')],
+            },
+        ),
+        migrations.CreateModel(
+            name='Schedule',
+            fields=[
+                ('name', soniq_django.fields.ExactCharField(max_length=255, primary_key=True, serialize=False, verbose_name='name')),
+                ('job_name', soniq_django.fields.ExactCharField(max_length=255, verbose_name='job')),
+                ('args_json', soniq_django.fields.ExactTextField(default='{}', verbose_name='arguments')),
+                ('queue', soniq_django.fields.ExactCharField(max_length=63, null=True, verbose_name='queue')),
+                ('priority', models.SmallIntegerField(null=True, verbose_name='priority')),
+                ('cron', soniq_django.fields.ExactTextField(null=True, verbose_name='cron')),
+                ('every', models.FloatField(null=True, verbose_name='every')),
+                ('timezone', soniq_django.fields.ExactCharField(default='UTC', max_length=255, verbose_name='time zone')),
+                ('starts_at', soniq_django.instants.InstantField(null=True, verbose_name='starts at')),
+                ('ends_at', soniq_django.instants.InstantField(null=True, verbose_name='ends at')),
+                ('misfire', soniq_django.fields.ExactCharField(choices=[('once', 'run the last one'), ('skip', 'skip them'), ('all', 'run them all')], default='once', max_length=10, verbose_name='if missed')),
+                ('max_age', models.FloatField(null=True, verbose_name='max age')),
+                ('overlap', soniq_django.fields.ExactCharField(choices=[('allow', 'run all the same'), ('skip', 'skip it')], default='allow', max_length=10, verbose_name='if it overlaps')),
+                ('jitter', models.FloatField(default=0.0, verbose_name='jitter')),
+                ('declared', models.BooleanField(default=False, verbose_name='declared in code')),
+                ('definition', soniq_django.fields.ExactCharField(editable=False, max_length=64, null=True)),
+                ('former_definitions', soniq_django.fields.StoredJSONField(default=list, editable=False)),
+                ('declared_at', soniq_django.instants.InstantField(null=True, verbose_name='last declared at')),
+                ('overridden', models.BooleanField(default=False, verbose_name='overridden')),
+                ('paused', models.BooleanField(default=False, verbose_name='paused')),
+                ('anchor_at', soniq_django.instants.InstantField(db_default=soniq_django.instants.InstantNow(), verbose_name='counted from')),
+                ('next_fire_at', soniq_django.instants.InstantField(null=True, verbose_name='next fire time')),
+                ('last_fire_at', soniq_django.instants.InstantField(null=True, verbose_name='last fire time')),
+                ('last_job_id', models.UUIDField(null=True, verbose_name='last job')),
+                ('fired', models.BigIntegerField(default=0, verbose_name='jobs so far')),
+                ('skipped', models.BigIntegerField(default=0, verbose_name='skipped so far')),
+                ('created_at', soniq_django.instants.InstantField(db_default=soniq_django.instants.InstantNow(), verbose_name='created at')),
+                ('updated_at', soniq_django.instants.InstantField(db_default=soniq_django.instants.InstantNow(), verbose_name='updated at')),
+                ('version', models.BigIntegerField(default=1, editable=False)),
+            ],
+            options={
+                'verbose_name': 'schedule',
+                'verbose_name_plural': 'schedules',
+                'db_table': 'soniq_schedules',
+                'permissions': [('pause_schedule', 'Can pause and resume schedules'), ('run_schedule', 'Can run schedules out of turn')],
+                'indexes': [soniq_django.indexes.PartialIndex(fields=['next_fire_at', 'name'], name='soniq_schedules_fire_order', otherwise=['next_fire_at', 'name'], where=models.Q(('next_fire_at__isnull', False)))],
             },
         ),
     ]

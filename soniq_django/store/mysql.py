@@ -19,10 +19,10 @@ REPEATABLE READ all is as true, but gaps are locked everywhere, and deadlocks ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Q, QuerySet
@@ -34,11 +34,8 @@ from soniq.transitions import Change
 from soniq_django.functions import DatabaseNow
 from soniq_django.models import Job
 from soniq_django.store import rows
-from soniq_django.store.conflicts import despite_conflicts
 from soniq_django.store.errors import translated
 from soniq_django.store.orm import OrmStatements, queued
-
-T = TypeVar("T")
 
 LOWEST = -1  # below all priorities
 SCHEDULED_AT = rows.CLAIM_COLUMNS.index("scheduled_at")
@@ -84,18 +81,15 @@ class MySQLStatements(OrmStatements):
 
     def claim(self, request: ClaimRequest) -> list[Claim]:
         """See :class:`soniq.backend.StorageBackend`."""
-        return self._despite_deadlocks(partial(super().claim, request))
+        return self.despite_deadlocks(partial(super().claim, request))
 
     def apply(self, changes: Sequence[Change]) -> list[bool]:
         """See :class:`soniq.backend.StorageBackend`."""
-        return self._despite_deadlocks(partial(super().apply, changes))
+        return self.despite_deadlocks(partial(super().apply, changes))
 
     def exchange(self, changes: Sequence[Change], request: ClaimRequest) -> tuple[list[bool], list[Claim]]:
         """See :class:`soniq.backend.StorageBackend`."""
-        return self._despite_deadlocks(partial(super().exchange, changes, request))
-
-    def _despite_deadlocks(self, call: Callable[[], T]) -> T:
-        return despite_conflicts(self.connection, call, self.tries)
+        return self.despite_deadlocks(partial(super().exchange, changes, request))
 
     def _front(
         self, wanted: QuerySet[Job], queues: Collection[str] | None, limit: int

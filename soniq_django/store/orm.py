@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from django.db.models import Q, QuerySet
 
@@ -14,10 +14,12 @@ from soniq.transitions import Change
 from soniq_django.functions import DatabaseNow, from_now
 from soniq_django.models import Job
 from soniq_django.store import rows
-from soniq_django.store.conflicts import TRIES
+from soniq_django.store.conflicts import TRIES, despite_conflicts
 from soniq_django.store.errors import translated
 from soniq_django.store.tables import Tables
 from soniq_django.times import aware
+
+T = TypeVar("T")
 
 ROWS_PER_INSERT = 2000
 # MySQL takes statements of 16 MB unless told otherwise; a character is up to 4 bytes.
@@ -107,6 +109,10 @@ class OrmStatements(Tables):
                         updated_at=DatabaseNow(),
                     )
         return claims
+
+    def despite_deadlocks(self, call: Callable[[], T]) -> T:
+        """See :func:`~soniq_django.store.conflicts.despite_conflicts`."""
+        return despite_conflicts(self.connection, call, self.tries)
 
     def _front(
         self, wanted: QuerySet[Job], queues: Collection[str] | None, limit: int

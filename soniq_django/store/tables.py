@@ -8,7 +8,7 @@ from django.db import connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import QuerySet
 
-from soniq_django.models import DeadLetterJob, Job, Worker
+from soniq_django.models import DeadLetterJob, Job, Schedule, Worker
 from soniq_django.store.errors import translated
 
 
@@ -45,6 +45,11 @@ class Tables:
     def workers(self) -> QuerySet[Worker]:
         """All workers."""
         return Worker.objects.using(self.alias)
+
+    @property
+    def schedules(self) -> QuerySet[Schedule]:
+        """All schedules."""
+        return Schedule.objects.using(self.alias)
 
     def own_session(self) -> None:
         """Make the calling thread's session one of a worker, where that is more than any session."""

@@ -24,6 +24,7 @@ from soniq_django.testing.attempts import Attempts
 from soniq_django.testing.clock import clock
 from soniq_django.testing.enqueued import Named, name_of
 from soniq_django.testing.environment import in_event_loop
+from soniq_django.testing.firing import Firing
 from soniq_django.testing.summary import DrainSummary
 from soniq_django.times import meant_by
 
@@ -39,6 +40,7 @@ def drain_jobs(
     queues: Iterable[str] | None = None,
     jobs: Iterable[Named] | None = None,
     once: bool = False,
+    schedules: bool = False,
     raising: bool = False,
     limit: int = LIMIT,
     app: Soniq | None = None,
@@ -55,13 +57,22 @@ def drain_jobs(
     :param queues: only jobs in these
     :param jobs: only these
     :param once: attempt each job once at most
+    :param schedules: fire schedules, too, as their times come; those that code declares are stored first
     :param raising: raise what the first failed attempt raised, once its outcome is recorded
     :param limit: attempts after which an AssertionError says that jobs keep coming
     :param app: whose jobs; default: the default app's
     """
     if in_event_loop():
         raise RuntimeError("drain_jobs() cannot be called from async code; there, await adrain_jobs()")
-    drain = Drain(app or get_default_app(), queues=queues, jobs=jobs, once=once, raising=raising, limit=limit)
+    drain = Drain(
+        app or get_default_app(),
+        queues=queues,
+        jobs=jobs,
+        once=once,
+        schedules=schedules,
+        raising=raising,
+        limit=limit,
+    )
     return async_to_sync(drain.run)(until)
 
 
@@ -71,12 +82,21 @@ async def adrain_jobs(
     queues: Iterable[str] | None = None,
     jobs: Iterable[Named] | None = None,
     once: bool = False,
+    schedules: bool = False,
     raising: bool = False,
     limit: int = LIMIT,
     app: Soniq | None = None,
 ) -> DrainSummary:
     """:func:`drain_jobs` for async tests: sync code runs on the thread that they share for the ORM."""
-    drain = Drain(app or get_default_app(), queues=queues, jobs=jobs, once=once, raising=raising, limit=limit)
+    drain = Drain(
+        app or get_default_app(),
+        queues=queues,
+        jobs=jobs,
+        once=once,
+        schedules=schedules,
+        raising=raising,
+        limit=limit,
+    )
     return await drain.run(until)
 
 
@@ -90,10 +110,12 @@ class Drain:
         queues: Iterable[str] | None = None,
         jobs: Iterable[Named] | None = None,
         once: bool = False,
+        schedules: bool = False,
         raising: bool = False,
         limit: int = LIMIT,
     ) -> None:
         self._app = app
+        self._firing = Firing(app) if schedules else None
         self._backend = app.backend
         self._attempts = Attempts(app, raising=raising, limit=limit)
         self._queues = None if queues is None else check_queues(list(queues))
@@ -121,9 +143,13 @@ class Drain:
 
     # -- claiming
 
-    async def _work_off(self) -> None:
+    async def _work_off(self) -> bool:
+        """Do what is due; whether anything was."""
+        fired = False if self._firing is None else await self._call(self._firing.fire)
+        made = len(self._attempts.made)
         while claims := await self._claim(limit=1):
             await self._attempts.make(claims[0])
+        return fired or len(self._attempts.made) > made
 
     @property
     def _names(self) -> Collection[str]:
@@ -171,9 +197,7 @@ class Drain:
                             f"the clock of {self._backend.describe()} cannot be moved: use a Django "
                             "database, the mode 'memory', or install time-machine"
                         )
-                made = len(self._attempts.made)
-                await self._work_off()
-                if len(self._attempts.made) == made:
+                if not await self._work_off():
                     return  # due, but held by somebody else
 
     async def _stores_now(self, move: Callable[[datetime], None]) -> datetime:
@@ -191,7 +215,10 @@ class Drain:
         return now
 
     async def _next_due(self) -> float | None:
-        return await self._call(self._backend.next_due, queues=self._queues, names=self._names)
+        """Seconds until the next job is due, or the next schedule fires."""
+        wait = await self._call(self._backend.next_due, queues=self._queues, names=self._names)
+        fires_in = None if self._firing is None else await self._call(self._firing.next_due)
+        return min((one for one in (wait, fires_in) if one is not None), default=None)
 
     # -- the end
 

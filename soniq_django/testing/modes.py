@@ -49,7 +49,7 @@ def memory_app(**overrides: Any) -> Soniq:
         "backend": TestMemory(),
         "environment": TestEnvironment(),
         "observer": SignalObserver(),
-        **read_settings().core,
+        **read_settings().of_app,
     }
     return Soniq(**{**defaults, **overrides})
 

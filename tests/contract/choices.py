@@ -85,6 +85,53 @@ def some_of(pool: Any) -> Any:
     return st.none() | st.none() | st.none() | some | some.map(tuple) | some.map(frozenset)
 
 
+SCHEDULES = ("nightly", "Nightly", "späť '\"%_")
+# What no step looks at; instants as seconds from the start of the test.
+schedule_fields = st.fixed_dictionaries(
+    {
+        "args_json": arguments.map(lambda value: json.dumps(value, ensure_ascii=False)),
+        "queue": st.none() | st.sampled_from(QUEUES),
+        "priority": st.none() | st.sampled_from(PRIORITIES),
+        "rule": st.sampled_from([("*/5 * * * *", None), (None, 1.5), (None, 86400.0)]),
+        "timezone": st.sampled_from(["UTC", "America/Argentina/Buenos_Aires"]),
+        "starts_at": st.none() | st.sampled_from(INSTANTS),
+        "ends_at": st.none() | st.sampled_from(INSTANTS),
+        "misfire": st.sampled_from(["once", "skip", "all"]),
+        "max_age": st.sampled_from([None, 0.0, 3600.5]),
+        "overlap": st.sampled_from(["allow", "skip"]),
+        "jitter": st.sampled_from([0.0, 2.25]),
+        "definition": st.none() | st.just("a" * 32),
+        "former_definitions": st.lists(st.just("b" * 32), max_size=3).map(tuple),
+        "declared_at": st.none() | st.sampled_from(INSTANTS),
+        "overridden": st.booleans(),
+        "paused": st.booleans(),
+        "anchor_at": st.sampled_from(INSTANTS),
+        "last_fire_at": st.none() | st.sampled_from(INSTANTS),
+        "fired": st.integers(0, 2**40),
+        "skipped": st.integers(0, 2**40),
+        "created_at": st.sampled_from(INSTANTS),
+        "updated_at": st.sampled_from(INSTANTS),
+    }
+)
+schedules = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(SCHEDULES),
+        "job_name": st.sampled_from(NAMES),
+        "declared": st.booleans(),
+        "next_fire": st.none() | st.sampled_from(INSTANTS),
+        "fields": schedule_fields,
+    }
+)
+# What is done to the schedule of this name, by whom: one who has seen it as it is, or as it was.
+schedule_changes = st.fixed_dictionaries(
+    {
+        "schedule": schedules,
+        "remove": st.sampled_from([False, False, False, True]),
+        "stale": st.sampled_from([False, False, False, True]),
+        "jobs": st.lists(new_jobs, max_size=2),
+    }
+)
+
 limits = st.sampled_from([1, 2, 3, 100, 0, -1])
 filters = st.fixed_dictionaries(
     {},

@@ -9,7 +9,16 @@ from typing import Any
 
 from soniq.jobs import Claim
 from soniq.records import DeadLetter, DeadLetterFilter, FailedAttempt, Job, WorkerRecord
-from tests.contract.model import Model, ModelClaim, ModelJob, ModelLetter, ModelWorker, Moment
+from soniq.schedule_records import Schedule
+from tests.contract.model import (
+    Model,
+    ModelClaim,
+    ModelJob,
+    ModelLetter,
+    ModelSchedule,
+    ModelWorker,
+    Moment,
+)
 from tests.contract.stores import Store
 
 SLACK = 0.002  # seconds; some databases tell time in milliseconds
@@ -37,6 +46,10 @@ def check_state(store: Store, model: Model) -> None:
     for worker in workers:
         _check_worker(store, worker, model.workers[worker.id])
     same(store, "stats", backend.queue_stats(), model.stats())
+    schedules = backend.list_schedules()
+    same(store, "schedules", [one.name for one in schedules], sorted(model.schedules))
+    for schedule in schedules:
+        _check_schedule(store, schedule, model.schedules[schedule.name])
 
 
 def check_job(store: Store, said: Job, job: ModelJob) -> None:
@@ -131,6 +144,26 @@ def _check_letter(store: Store, said: DeadLetter, letter: ModelLetter) -> None:
         "context": _exactly(job.context),
     }
     same(store, f"dead letter {job.id}", row, expected)
+
+
+def _check_schedule(store: Store, said: Schedule, schedule: ModelSchedule) -> None:
+    row = asdict(said)
+    for column, value in row.items():
+        if isinstance(value, datetime):
+            same(store, f"zone of {column} of {said.name}", value.utcoffset(), timedelta(0))
+            row[column] = round(store.seconds(value), 3)
+    row["args_json"] = _exactly(said.args)
+    expected = {
+        **schedule.fields,
+        "args_json": _exactly(json.loads(schedule.fields["args_json"])),
+        "name": schedule.name,
+        "job_name": schedule.job_name,
+        "declared": schedule.declared,
+        "next_fire_at": schedule.next_fire,
+        "version": schedule.version,
+        "last_job_id": schedule.last_job,
+    }
+    same(store, f"schedule {said.name}", row, expected)
 
 
 def _check_failures(store: Store, said: tuple[FailedAttempt, ...], job: ModelJob) -> None:

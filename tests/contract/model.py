@@ -96,6 +96,27 @@ class ModelWorker:
     beat: Moment
 
 
+@dataclass(frozen=True)
+class ModelSchedule:
+    """`fields` are those that no step looks at: they come back as they were written."""
+
+    name: str
+    job_name: str
+    declared: bool
+    next_fire: float | None
+    version: int
+    last_job: str | None
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ModelScheduleChange:
+    name: str
+    seen: int | None
+    becomes: ModelSchedule | None
+    jobs: list[ModelJob]
+
+
 class Model:
     """What a store must say and hold."""
 
@@ -103,6 +124,7 @@ class Model:
         self.jobs: dict[str, ModelJob] = {}
         self.letters: dict[str, ModelLetter] = {}
         self.workers: dict[str, ModelWorker] = {}
+        self.schedules: dict[str, ModelSchedule] = {}
 
     # -- producing
 
@@ -331,3 +353,31 @@ class Model:
             counts[job.status] += 1
         counts["dead_letter"] = len(self.letters)
         return {**counts, "total": sum(counts.values())}
+
+    # -- schedules
+
+    def write_schedules(self, changes: list[ModelScheduleChange]) -> list[list[str] | None]:
+        return [self._write_schedule(change) for change in changes]
+
+    def _write_schedule(self, change: ModelScheduleChange) -> list[str] | None:
+        known = self.schedules.pop(change.name, None)
+        if (None if known is None else known.version) != change.seen:
+            if known is not None:
+                self.schedules[change.name] = known
+            return None
+        ids = self.enqueue(change.jobs)
+        if change.becomes is not None:
+            last = ids[-1] if ids else change.becomes.last_job
+            self.schedules[change.name] = replace(change.becomes, last_job=last)
+        return ids
+
+    def waiting_schedules(self, job_names: Any, declared: Any) -> list[ModelSchedule]:
+        """In the order of their times."""
+        found = [
+            schedule
+            for schedule in self.schedules.values()
+            if schedule.next_fire is not None
+            and (job_names is None or schedule.job_name in job_names)
+            and (declared is None or not schedule.declared or schedule.name in declared)
+        ]
+        return sorted(found, key=lambda schedule: (schedule.next_fire, schedule.name))

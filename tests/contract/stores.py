@@ -85,7 +85,8 @@ class DjangoStore(Store):
     def let_pass(self, seconds: float) -> None:
         super().let_pass(seconds)
         self.backend = self.opened()  # what it remembers is in the old time
-        for table in (self.backend.jobs, self.backend.dead_letters, self.backend.workers):
+        backend = self.backend
+        for table in (backend.jobs, backend.dead_letters, backend.workers, backend.schedules):
             _move_back(table, timedelta(seconds=seconds))
 
     def instant(self, seconds: float) -> datetime:

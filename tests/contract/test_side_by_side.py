@@ -15,6 +15,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.contract.jobs import Jobs
 from tests.contract.others import DeadLetters, Looks, Workers
+from tests.contract.schedules import Schedules
 from tests.contract.stores import DjangoStore, Store, all_stores
 from tests.support.vendors import POSTGRES
 
@@ -28,7 +29,7 @@ pytestmark = [
 ]
 
 
-class Contract(Jobs, Workers, DeadLetters, Looks):
+class Contract(Jobs, Workers, DeadLetters, Looks, Schedules):
     """Every operation of the contract."""
 
 

@@ -6,7 +6,21 @@ import pytest
 
 from tests.support.docs import ROOT
 
-PURE = ("transitions", "retry", "arguments", "schedules", "readable", "redaction", "visible")
+PURE = (
+    "transitions",
+    "retry",
+    "arguments",
+    "schedules",
+    "fire_times",
+    "schedule_changes",
+    "schedule_policy",
+    "schedule_records",
+    "schedule_specs",
+    "zones",
+    "readable",
+    "redaction",
+    "visible",
+)
 IMPURE_CALLS = {
     "now",
     "utcnow",

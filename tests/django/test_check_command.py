@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 
 from soniq import Soniq
-from soniq_django.models import Job
+from soniq_django.models import Job, Schedule
 from soniq_django.store.schema import unapplied_migrations
 from tests.shop.jobs import resize_picture, send_receipt
 from tests.support.scratch import Project, empty_database, unreachable_database
@@ -95,6 +95,28 @@ def test_json_says_that_all_is_well(app: Soniq) -> None:
     code, told = check("--json")
 
     assert (code, json.loads(told)["ok"]) == (0, True)
+
+
+def test_schedules_that_cannot_fire_are_told(app: Soniq, alias: str) -> None:
+    for name in ("gone", "odd", "right"):
+        app.scheduler.add_now(send_receipt, name=name, args={"order_id": 1}, every=60)
+    rows = Schedule.objects.using(alias)
+    rows.filter(name="gone").update(job_name="shop.send_recipe")
+    rows.filter(name="odd").update(args_json='{"order": 1}')
+
+    code, told = check()
+
+    assert code == 1
+    lines = told.splitlines()
+    assert lines[0].startswith("schedule gone of shop.send_recipe, active: no job named 'shop.send_recipe'")
+    assert lines[1].startswith("schedule odd of ")
+    assert "order_id" in lines[1]
+    assert lines[2:] == ["This code cannot fire 2 schedules."]
+    report = json.loads(check("--json")[1])
+    assert (report["ok"], report["findings"]) == (False, [])
+    assert [finding["kind"] for finding in report["schedules"]] == ["unknown_job", "invalid_arguments"]
+    rows.filter(name__in=("gone", "odd")).update(next_fire_at=None)  # they have ended
+    assert check()[0] == 0
 
 
 def test_a_sample_says_that_it_is_one(app: Soniq) -> None:

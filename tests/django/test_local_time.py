@@ -18,12 +18,16 @@ from django.utils import timezone
 
 from soniq.errors import InvalidEnqueue
 from soniq.jobs import ClaimRequest
+from soniq.schedule_records import ScheduleFilter, fire_time_in
 from soniq_django.functions import DatabaseNow
-from soniq_django.models import Job
+from soniq_django.models import Job, Schedule
+from soniq_django.testing.clock import clock
 from tests.support.vendors import SQLITE
 from tests.yard.jobs import noop
 
-OF_THE_CONTRACT = "delay or instant or times or its_time or earliest or silent or once_their or beside"
+OF_THE_CONTRACT = (
+    "delay or instant or times or its_time or earliest or silent or once_their or beside or schedule or clock"
+)
 local = pytest.mark.skipif(settings.USE_TZ, reason="runs in a process with USE_TZ = False")
 
 
@@ -88,6 +92,31 @@ def test_an_activated_zone_changes_nothing(app, alias) -> None:
     assert 3500 < app.backend.next_due() < 3700
     due_at = Job.objects.using(alias).get(pk=job_id).scheduled_at
     assert abs(due_at - timezone.now() - timedelta(hours=1)) < timedelta(seconds=30)
+
+
+@local
+@pytest.mark.django_db(transaction=True, databases="__all__")
+@pytest.mark.parametrize("cron", ["*/10 * * * *", None])
+def test_schedules_fire_in_the_repeated_hour_as_in_any_other(app, alias, cron) -> None:
+    """In autumn the clock on the wall shows an hour twice; a column that holds it cannot tell."""
+    begin = datetime(2031, 11, 2, 4, 55, tzinfo=UTC)  # 00:55 in New York; from 06:00 on it is 01:00 again
+    fire_times = [begin + timedelta(minutes=5 + 10 * number) for number in range(18)]
+    with clock.travelling() as move:
+        move(begin)
+        rule = {"every": 600, "starts_at": fire_times[0]} if cron is None else {"cron": cron}
+        app.scheduler.add_now(noop, name="often", misfire="all", **rule)
+        timetable = app.timetable()
+        for minutes in range(0, 180, 5):
+            move(begin + timedelta(minutes=minutes, seconds=1))
+            assert app.backend.now() == begin + timedelta(minutes=minutes, seconds=1)
+            timetable.fire(ScheduleFilter())
+            timetable.fire(ScheduleFilter())
+
+    contexts = Job.objects.using(alias).order_by("id").values_list("context", flat=True)
+    assert [fire_time_in(context) for context in contexts] == fire_times
+    row = Schedule.objects.using(alias).get()
+    assert timezone.is_naive(row.next_fire_at)
+    assert Schedule.objects.using(alias).filter(next_fire_at=row.next_fire_at).exists()
 
 
 @pytest.mark.skipif(not settings.USE_TZ, reason="is about USE_TZ")

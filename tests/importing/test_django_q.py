@@ -10,7 +10,7 @@ from django.core.management import CommandError
 from django.utils import timezone
 
 from soniq_django.importing.pickles import Foreign, PackageError, foreign_path, read
-from soniq_django.models import Job
+from soniq_django.models import Job, Schedule
 from tests.importing.conftest import Q_CLUSTER, drop_tables, installed, make_tables
 from tests.importing.jobs import SEND, not_a_job
 from tests.support.vendors import ALIASES
@@ -169,7 +169,7 @@ def test_a_schedule_that_runs_once_becomes_a_delayed_job(schedule, schedules, ru
     schedule("moving.renamed", 2, next_run=when, cluster="slow")
     ran = run_import("django_q")
     assert ran.code == 0
-    assert "schedules of django-q that run once: 2 moved" in ran.said
+    assert "schedules of django-q: 2 moved" in ran.said
     assert stored() == [
         (SEND, {"order_id": 1, "note": "it's"}, "default", 100),
         ("moving.renamed", {"order_id": 2}, "slow", 300),
@@ -193,16 +193,107 @@ def test_arguments_that_are_no_literals_are_not_run(kwargs, schedules, run_impor
     assert capsys.readouterr().out == ""
 
 
-def test_recurring_schedules_are_told_and_left(schedule, schedules, run_import):
-    schedule(SEND, 1, name="nightly", schedule_type="C", cron="0 3 * * *")
-    schedule(SEND, order_id=2, schedule_type="I", minutes=5)
-    schedule(SEND, 3, schedule_type="W", repeats=0)
-    said = run_import("django_q").said
-    assert schedules.count() == 3
-    assert "soniq has none yet" in said
-    assert f"nightly: {SEND}(1) by cron '0 3 * * *'" in said
-    assert f"{SEND}(order_id=2) every 5 minutes" in said
-    assert f"{SEND}(3) weekly (switched off)" in said
+NEXT = datetime(2031, 1, 15, 2, 30, tzinfo=UTC)  # a Wednesday, 03:30 in Berlin
+
+
+class SchedulesOn:
+    """A router that keeps django-q's tables on one alias."""
+
+    def __init__(self, alias):
+        self._alias = alias
+
+    def db_for_write(self, model, **hints):
+        return self._alias if model._meta.app_label == "django_q" else None
+
+
+@pytest.fixture
+def berlin(monkeypatch):
+    """django-q's own time zone."""
+    from django_q.conf import Conf
+
+    monkeypatch.setattr(Conf, "TIME_ZONE", "Europe/Berlin")
+
+
+@pytest.mark.parametrize("alias", ALIASES)
+def test_schedules_become_schedules_once(alias, *, schedules, run_import, stored, on_alias, settings):
+    on_alias(alias)
+    settings.DATABASE_ROUTERS = [SchedulesOn(alias)]
+    schedules.using(alias).create(name="nightly", func=SEND, args="1", schedule_type="C", cron="0 3 * * *")
+    options = {"kwargs": "order_id=2", "schedule_type": "I", "minutes": 5, "cluster": "mail"}
+    second = schedules.using(alias).create(func=SEND, **options)
+    dry = run_import("django_q", "--dry-run")
+    assert "schedules of django-q: 2 would be moved" in dry.said
+    assert schedules.using(alias).count() == 2
+
+    ran = run_import("django_q", "--map-queue", "mail=emails")
+
+    assert (ran.code, stored(alias), schedules.using(alias).count()) == (0, [], 0)
+    one, two = Schedule.objects.using(alias).order_by("name")
+    assert (one.name, one.cron, one.every, one.args_json) == ("nightly", "0 3 * * *", None, '{"order_id":1}')
+    assert (two.name, two.cron, two.every, two.queue) == (f"{SEND} {second.pk}", None, 300.0, "emails")
+    assert (two.next_fire_at - second.next_run) % timedelta(minutes=5) == timedelta(0)
+    assert "schedules of django-q: 0 moved" in run_import("django_q").said
+
+
+@pytest.mark.parametrize(
+    ("kind", "cron"),
+    [
+        ("D", "30 3 * * *"),
+        ("W", "30 3 * * 3"),
+        ("M", "30 3 15 * *"),
+        ("BM", "30 3 15 1,3,5,7,9,11 *"),
+        ("Q", "30 3 15 1,4,7,10 *"),
+        ("Y", "30 3 15 1 *"),
+    ],
+)
+def test_periods_of_django_q_are_by_the_local_clock(kind, cron, schedules, run_import, berlin):
+    schedules.create(name="x", func=SEND, args="1", schedule_type=kind, next_run=NEXT)
+    assert run_import("django_q").code == 0
+    moved = Schedule.objects.get()
+    assert (moved.cron, moved.timezone, moved.next_fire_at) == (cron, "Europe/Berlin", NEXT)
+
+
+def test_hours_go_on_with_the_next_run(schedules, run_import):
+    schedules.create(name="x", func=SEND, args="1", schedule_type="H", next_run=NEXT)
+    assert run_import("django_q").code == 0
+    assert Schedule.objects.values_list("every", "next_fire_at").get() == (3600.0, NEXT)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"schedule_type": "BW"}, "every second week"),
+        ({"schedule_type": "M", "next_run": NEXT.replace(day=31)}, "the end of months"),
+        ({"schedule_type": "D", "repeats": 3}, "it runs 3 times more"),
+        ({"schedule_type": "D", "intended_date_kwarg": "note"}, "JobContext.scheduled_for"),
+        ({"schedule_type": "D", "hook": "x.y"}, "it has a hook"),
+        ({"schedule_type": "D", "kwargs": "x=y"}, "its arguments cannot be read"),
+        ({"schedule_type": "D", "func": "shop.gone"}, "no job named 'shop.gone'"),
+        ({"schedule_type": "C", "cron": "0 3 */2 * 1"}, "days that are either"),
+        ({"schedule_type": "C", "cron": "0 3 * * * 5"}, "five fields"),
+    ],
+)
+def test_schedules_that_cannot_be_moved_are_listed_and_left(options, reason, schedules, run_import):
+    schedules.bulk_create(
+        [schedules.model(**{"name": "x", "func": SEND, "args": "1", "next_run": NEXT, **options})]
+    )
+    ran = run_import("django_q")
+    assert (ran.code, schedules.count(), Schedule.objects.count()) == (1, 1, 0)
+    assert reason in ran.said
+
+
+def test_of_two_schedules_of_one_name_the_second_stays(schedules, run_import):
+    for minutes in (1, 2):
+        schedules.create(name="x", func=SEND, args="1", schedule_type="I", minutes=minutes)
+    ran = run_import("django_q")
+    assert (ran.code, schedules.get().minutes, Schedule.objects.get().every) == (1, 2, 60.0)
+    assert "there is a schedule 'x' already" in ran.said
+
+
+def test_a_schedule_that_is_over_is_left_alone(schedules, run_import):
+    schedules.create(func=SEND, args="1", schedule_type="D", repeats=0)
+    assert run_import("django_q").code == 0
+    assert (schedules.count(), Schedule.objects.count()) == (1, 0)
 
 
 # What reads the pickles, without django-q.

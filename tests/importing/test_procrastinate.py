@@ -104,4 +104,5 @@ def test_periodic_tasks_are_told(alias, procrastinate, run_import):
         said = run_import("procrastinate").said
     finally:
         procrastinate.periodic_registry.periodic_tasks.clear()
+    assert "give these to @soniq.periodic" in said
     assert "tests.sweep: tests.sweep(timestamp) by cron '*/5 * * * *'" in said

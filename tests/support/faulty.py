@@ -58,3 +58,9 @@ class FaultyBackend(MemoryBackend):
 
     def next_due(self, **kwargs):
         return self._through("next_due", **kwargs)
+
+    def upcoming_schedules(self, where):
+        return self._through("upcoming_schedules", where)
+
+    def write_schedules(self, changes):
+        return self._through("write_schedules", changes)

@@ -127,3 +127,35 @@ async def called(ctx: soniq.JobContext) -> None:
 
 @soniq.job(que="emails")  # error: call-overload
 def unknown_option() -> None: ...
+
+
+@soniq.periodic(cron="0 3 * * *", timezone="Europe/Berlin", args={"order_id": 1}, queue="emails")
+def nightly(order_id: int, ctx: soniq.JobContext) -> str:
+    return f"{order_id} for {ctx.scheduled_for}"
+
+
+@app.periodic(every=soniq.every(5).minutes(), overlap="skip")
+async def often() -> None: ...
+
+
+@soniq.periodic(cron=soniq.daily().at("09:00"))
+@soniq.job(queue="emails")
+def twice(order_id: int = 1) -> None: ...
+
+
+async def scheduled() -> None:
+    nightly.enqueue(order_id=1)
+    nightly.enqueue(order_id="x")  # error: arg-type
+    reveal_type(nightly.enqueue)  # reveals: def (order_id: int) -> str
+    often.enqueue()
+    often.enqueue(1)  # error: call-arg
+    twice.enqueue(order_id=2)
+    twice.enqueue(order="x")  # error: call-arg
+    await app.scheduler.add(bare, cron="0 3 * * *", args={"order_id": 1})
+    await app.scheduler.add(bare, cron="0 3 * * *", args={"order_id": "x"})  # error: typeddict-item
+    await app.scheduler.add(bare, cron="0 3 * * *", args={"order": 1})  # error: typeddict-item
+    await app.scheduler.add(send_receipt, every=60, args={"order_id": 1}, name="receipts")
+    await app.scheduler.add(bare, crn="0 3 * * *")  # error: call-arg
+    await app.scheduler.add("some.job", cron="0 3 * * *", args={"anything": 1})
+    app.scheduler.add_now(bare, every=60, args={"order_id": None})  # error: typeddict-item
+    soniq.periodic(cron=5)  # error: arg-type

@@ -18,6 +18,7 @@ from typing import ParamSpec, TypeVar
 from soniq.backend import StorageBackend, Subscription
 from soniq.backends.memory.dead_letters import DeadLetterTable
 from soniq.backends.memory.jobs import JobTable
+from soniq.backends.memory.schedules import ScheduleTable, jobs_of
 from soniq.backends.memory.workers import WorkerTable
 from soniq.jobs import Claim, ClaimRequest, JobStatus, NewJob, WorkerInfo
 from soniq.records import (
@@ -29,6 +30,7 @@ from soniq.records import (
     OverdueJob,
     WorkerRecord,
 )
+from soniq.schedule_records import Schedule, ScheduleChange, ScheduleFilter
 from soniq.transitions import Change
 
 P = ParamSpec("P")
@@ -88,6 +90,7 @@ class MemoryBackend(StorageBackend):
             self._jobs = JobTable()
             self._dead_letters = DeadLetterTable()
             self._workers = WorkerTable()
+            self._schedules = ScheduleTable()
 
     async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return call(*args, **kwargs)
@@ -289,3 +292,36 @@ class MemoryBackend(StorageBackend):
     def dead_letter_stats(self, *, hours: float | None = None) -> DeadLetterStats:
         with self._lock:
             return self._dead_letters.stats(None if hours is None else self._ago(hours * 3600))
+
+    # -- schedules
+
+    def now(self) -> datetime:
+        return self._now()
+
+    def list_schedules(self, names: Collection[str] | None = None) -> list[Schedule]:
+        with self._lock:
+            return self._schedules.named(names)
+
+    def due_schedules(self, where: ScheduleFilter, *, limit: int) -> list[Schedule]:
+        with self._lock:
+            return self._schedules.due(where, self._now(), limit)
+
+    def upcoming_schedules(self, where: ScheduleFilter) -> float | None:
+        with self._lock:
+            due = self._schedules.next_due(where)
+            return None if due is None else (due - self._now()).total_seconds()
+
+    def write_schedules(self, changes: Sequence[ScheduleChange]) -> list[list[str] | None]:
+        with self._lock:
+            holding = self._schedules.holding(changes)
+            jobs = jobs_of(changes, holding)
+            ids = iter(self._jobs.add_all(jobs, self._now()))
+            answers: list[list[str] | None] = []
+            for change, holds in zip(changes, holding, strict=True):
+                stored = [next(ids) for _ in change.jobs] if holds else None
+                if stored is not None:
+                    self._schedules.write(change, stored)
+                answers.append(stored)
+        for queue in {job.queue for job in jobs}:
+            self._wake(queue)
+        return answers

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from soniq.jobs import JobStatus
 from soniq.records import DeadLetterFilter
+from soniq.schedule_records import ScheduleFilter
 
 Values: TypeAlias = dict[str, Any]
 
@@ -84,3 +85,16 @@ def dead_letters(where: DeadLetterFilter) -> tuple[str, Values]:
         " ORDER BY moved_to_dead_letter_at DESC, id DESC LIMIT :limit OFFSET :offset"
     )
     return meant, values
+
+
+def waiting_schedules(where: ScheduleFilter) -> tuple[str, Values]:
+    """Schedules that fire some time, and that a worker may fire."""
+    values: Values = {}
+    conditions = ["next_fire_at IS NOT NULL"]
+    if where.job_names is not None:
+        conditions.append("job_name IN (SELECT value FROM json_each(:job_names))")
+        values["job_names"] = json.dumps(sorted(where.job_names))
+    if where.declared is not None:
+        conditions.append("(NOT declared OR name IN (SELECT value FROM json_each(:declared)))")
+        values["declared"] = json.dumps(sorted(where.declared))
+    return " AND ".join(conditions), values

@@ -64,6 +64,40 @@ CREATE TABLE IF NOT EXISTS soniq_workers (
 )
 """
 
+SCHEDULES = """
+CREATE TABLE IF NOT EXISTS soniq_schedules (
+    name                    TEXT PRIMARY KEY NOT NULL,
+    job_name                TEXT NOT NULL,
+    args_json               TEXT NOT NULL,
+    queue                   TEXT,
+    priority                INTEGER,
+    cron                    TEXT,
+    every                   REAL,
+    timezone                TEXT NOT NULL,
+    starts_at               REAL,
+    ends_at                 REAL,
+    misfire                 TEXT NOT NULL,
+    max_age                 REAL,
+    overlap                 TEXT NOT NULL,
+    jitter                  REAL NOT NULL,
+    declared                INTEGER NOT NULL,
+    definition              TEXT,
+    former_definitions_json TEXT NOT NULL,
+    declared_at             REAL,
+    overridden              INTEGER NOT NULL,
+    paused                  INTEGER NOT NULL,
+    anchor_at               REAL NOT NULL,
+    next_fire_at            REAL,
+    last_fire_at            REAL,
+    last_job_id             TEXT,
+    fired                   INTEGER NOT NULL,
+    skipped                 INTEGER NOT NULL,
+    created_at              REAL NOT NULL,
+    updated_at              REAL NOT NULL,
+    version                 INTEGER NOT NULL
+)
+"""
+
 # The order in which jobs are claimed: a claim reads the front of it and sorts nothing.
 CLAIM_ORDER = """
 CREATE INDEX IF NOT EXISTS soniq_jobs_claim_order
@@ -91,5 +125,22 @@ CREATE INDEX IF NOT EXISTS soniq_dead_letter_jobs_moved
 ON soniq_dead_letter_jobs (moved_to_dead_letter_at, id)
 """
 
-SCHEMA = (JOBS, DEAD_LETTERS, WORKERS, CLAIM_ORDER, HELD, EXPIRY, UNIQUE_KEYS, MOVED)
-TABLES = ("soniq_jobs", "soniq_dead_letter_jobs", "soniq_workers")
+# Paused and ended schedules have no next fire time, and no place here.
+FIRE_ORDER = """
+CREATE INDEX IF NOT EXISTS soniq_schedules_fire_order
+ON soniq_schedules (next_fire_at, name) WHERE next_fire_at IS NOT NULL
+"""
+
+SCHEMA = (
+    JOBS,
+    DEAD_LETTERS,
+    WORKERS,
+    SCHEDULES,
+    CLAIM_ORDER,
+    HELD,
+    EXPIRY,
+    UNIQUE_KEYS,
+    MOVED,
+    FIRE_ORDER,
+)
+TABLES = ("soniq_jobs", "soniq_dead_letter_jobs", "soniq_workers", "soniq_schedules")

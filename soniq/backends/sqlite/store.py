@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -19,6 +20,7 @@ from soniq.backend import StorageBackend
 from soniq.backends.sqlite import filters, rows, statements, writing
 from soniq.backends.sqlite.connections import Connections
 from soniq.backends.sqlite.dead_letters import DeadLetterTable
+from soniq.backends.sqlite.schedules import ScheduleTable
 from soniq.backends.sqlite.schema import SCHEMA, TABLES
 from soniq.jobs import Claim, ClaimRequest, JobStatus, NewJob, WorkerInfo
 from soniq.records import (
@@ -30,6 +32,7 @@ from soniq.records import (
     OverdueJob,
     WorkerRecord,
 )
+from soniq.schedule_records import Schedule, ScheduleChange, ScheduleFilter
 from soniq.transitions import Change
 
 P = ParamSpec("P")
@@ -60,6 +63,7 @@ class SQLiteBackend(StorageBackend):
         self._path = Path(path)
         self._connections = Connections(self._path, busy_timeout)
         self._dead_letters = DeadLetterTable(self._connections, self._now)
+        self._schedules = ScheduleTable(self._connections, self._now)
         self._executors: dict[int, ThreadPoolExecutor] = {}  # by process: threads survive no fork
 
     def _now(self) -> float:
@@ -262,6 +266,23 @@ class SQLiteBackend(StorageBackend):
 
     def dead_letter_stats(self, *, hours: float | None = None) -> DeadLetterStats:
         return self._dead_letters.stats(0.0 if hours is None else self._now() - hours * 3600)
+
+    # -- schedules
+
+    def now(self) -> datetime:
+        return rows.instant(self._now())
+
+    def list_schedules(self, names: Collection[str] | None = None) -> list[Schedule]:
+        return self._schedules.named(names)
+
+    def due_schedules(self, where: ScheduleFilter, *, limit: int) -> list[Schedule]:
+        return self._schedules.due(where, limit)
+
+    def upcoming_schedules(self, where: ScheduleFilter) -> float | None:
+        return self._schedules.upcoming(where)
+
+    def write_schedules(self, changes: Sequence[ScheduleChange]) -> list[list[str] | None]:
+        return self._schedules.write(changes)
 
     # -- one statement
 

@@ -32,6 +32,7 @@ SUBJECTS = (
     "liveness",
     "races",
     "reading",
+    "schedules",
     "waiting",
 )
 pytest.register_assert_rewrite(*(f"soniq.testing.conformance.{name}" for name in (*SUBJECTS, "support")))
@@ -45,6 +46,7 @@ from soniq.testing.conformance.exchange import ExchangeConformance  # noqa: E402
 from soniq.testing.conformance.liveness import LivenessConformance  # noqa: E402  # after the rewrite is registered
 from soniq.testing.conformance.races import RaceConformance  # noqa: E402  # after the rewrite is registered
 from soniq.testing.conformance.reading import ReadingConformance  # noqa: E402  # after the rewrite is registered
+from soniq.testing.conformance.schedules import ScheduleConformance  # noqa: E402  # after the rewrite is registered
 from soniq.testing.conformance.waiting import WaitingConformance  # noqa: E402  # after the rewrite is registered
 
 
@@ -59,6 +61,7 @@ class BackendConformance(
     DeadLetterConformance,
     RaceConformance,
     WaitingConformance,
+    ScheduleConformance,
 ):
     """Every guarantee of :class:`soniq.backend.StorageBackend`."""
 

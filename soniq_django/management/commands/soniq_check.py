@@ -1,4 +1,4 @@
-"""``manage.py soniq_check``: say which stored jobs this code cannot run."""
+"""``manage.py soniq_check``: say which stored jobs and schedules this code cannot run."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from soniq.backend import StorageBackend
 from soniq.check import Finding, Report, check_jobs
 from soniq.durations import rough
 from soniq.registry import Registry
+from soniq.schedule_check import ScheduleFinding, check_schedules
+from soniq.visible import visible_line
 from soniq_django.commands.base import IMPOSSIBLE, WithExamples
 from soniq_django.commands.options import add_database, add_json
 from soniq_django.commands.places import place
@@ -33,8 +35,9 @@ class Command(WithExamples):
 
     help = (
         "Say which stored jobs this code cannot run: jobs whose name it does not have, and jobs with "
-        "arguments that it refuses. Looks at waiting, delayed and running jobs in the database that "
-        "SONIQ['DATABASE'] names, at unapplied migrations of soniq_django, and changes nothing. "
+        "arguments that it refuses. Looks at waiting, delayed and running jobs and at schedules in the "
+        "database that SONIQ['DATABASE'] names, at unapplied migrations of soniq_django, and changes "
+        "nothing. "
         "Exit code 0: all is well; 1: something was found; 2: it could not be checked."
     )
     examples = """
@@ -67,17 +70,18 @@ class Command(WithExamples):
             app, database = current_app(), options["database"]
             backend = app.backend if database is None else place(database).backend
             report = self._checked(backend, app.registry, sample, shown=options["verbosity"] > 0)
+            schedules = check_schedules(backend, app.registry)
         except BackendNotReady as error:
             self._not_ready(error, as_json=options["json"])
             sys.exit(FOUND)
         except (BackendError, ImproperlyConfigured) as error:
             raise CommandError(f"cannot check: {error}", returncode=IMPOSSIBLE) from None
         if options["json"]:
-            self.stdout.write(json.dumps(as_json(report), indent=2))
+            self.stdout.write(json.dumps(as_json(report, schedules), indent=2))
         else:
-            self._tell(report, verbosity=options["verbosity"])
+            self._tell(report, schedules, verbosity=options["verbosity"])
         self.stdout.flush()
-        if report.findings:
+        if report.findings or schedules:
             sys.exit(FOUND)
 
     def _checked(
@@ -101,28 +105,39 @@ class Command(WithExamples):
             self.stdout.write(f"{error}\nWhat jobs there are was not looked at.")
         self.stdout.flush()
 
-    def _tell(self, report: Report, *, verbosity: int) -> None:
+    def _tell(self, report: Report, schedules: list[ScheduleFinding], *, verbosity: int) -> None:
         now = timezone.now()
         for finding in report.findings:
             self.stdout.write(_line(finding, now))
+        for schedule in schedules:
+            self.stdout.write(_schedule_line(schedule))
         if report.findings:
             count = sum(finding.count for finding in report.findings)
             self.stdout.write(f"This code cannot run {count:,} of {counted(report.live, 'job')}.")
-        elif verbosity > 0:
+        if schedules:
+            self.stdout.write(f"This code cannot fire {counted(len(schedules), 'schedule')}.")
+        if not report.findings and not schedules and verbosity > 0:
             self.stdout.write(f"This code can run all there is: {counted(report.live, 'job')}.")
         if report.examined < report.live and verbosity > 0:
             self.stdout.write(f"The arguments of {report.examined:,} were looked at.")
 
 
-def as_json(report: Report) -> dict[str, Any]:
+def as_json(report: Report, schedules: list[ScheduleFinding]) -> dict[str, Any]:
     """The report for programs."""
     findings = [{**asdict(finding), "oldest": finding.oldest.isoformat()} for finding in report.findings]
     return {
-        "ok": not findings,
+        "ok": not findings and not schedules,
         "unapplied_migrations": [],
         "live": report.live,
         "examined": report.examined,
         "findings": findings,
+        "schedules": [
+            {
+                **asdict(finding),
+                "next_fire_at": None if finding.next_fire_at is None else finding.next_fire_at.isoformat(),
+            }
+            for finding in schedules
+        ],
     }
 
 
@@ -136,3 +151,9 @@ def _line(finding: Finding, now: datetime) -> str:
         f"{name}: {jobs} {finding.status} in {queue}, the oldest enqueued {age} ago: "
         f"{finding.reason}{example}"
     )
+
+
+def _schedule_line(finding: ScheduleFinding) -> str:
+    name, job = visible_line(finding.name), visible_line(finding.job_name)
+    of = "" if name == job else f" of {job}"
+    return f"schedule {name}{of}, {finding.status}: {finding.reason}"

@@ -1,4 +1,4 @@
-"""``manage.py soniq_import``: move what waits in another queue."""
+"""``manage.py soniq_import``: move what waits in another queue, and its schedules."""
 
 from __future__ import annotations
 
@@ -39,12 +39,11 @@ class Queue:
 def _queues(*, drop_locks: bool) -> dict[str, Queue]:
     return {
         "celery_beat": Queue(
-            app="django_celery_beat", sources=(celery_beat.ClockedTasks,), recurring=celery_beat.recurring
+            app="django_celery_beat", sources=(celery_beat.ClockedTasks, celery_beat.Schedules)
         ),
         "django_q": Queue(
             app="django_q",
-            sources=(django_q.Packages, django_q.OnceSchedules),
-            recurring=django_q.recurring,
+            sources=(django_q.Packages, django_q.Schedules),
         ),
         "procrastinate": Queue(
             app="procrastinate.contrib.django",
@@ -60,10 +59,9 @@ class Command(WithExamples):
 
     help = (
         "Move the jobs that wait in another queue's tables into soniq's, each exactly once: a batch of rows "
-        "is locked, stored as jobs and taken out there in one transaction. A row whose task is no job here, "
-        "or that cannot be moved for another reason, stays, and is listed with the reason. Recurring "
-        "schedules are listed: soniq has no schedules yet. Exit code 0: all was moved; 1: something stays; "
-        "2: it could not be done."
+        "is locked, stored as jobs and taken out there in one transaction. Schedules are moved in the same "
+        "way. A row whose task is no job here, or that cannot be moved for another reason, stays, and is "
+        "listed with the reason. Exit code 0: all was moved; 1: something stays; 2: it could not be done."
     )
     examples = """
         soniq_import celery_beat --dry-run
@@ -166,8 +164,7 @@ class Command(WithExamples):
     def _tell_recurring(self, schedules: list[Recurring]) -> None:
         if schedules:
             self.stdout.write(
-                "Schedules, which are not moved: soniq has none yet. Let cron call manage.py soniq_enqueue, "
-                "or the old scheduler enqueue these:"
+                "Schedules that are declared in code, and so are not moved: give these to @soniq.periodic:"
             )
             for schedule in schedules:
                 self.stdout.write(f"  {_line(str(schedule))}")

@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, BooleanOptionalAction
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
@@ -104,7 +104,12 @@ class Command(WithExamples):
             help="for development: watch the code, and replace the worker when it changes; jobs that do not "
             f"finish within {RELOAD_PATIENCE:g} s are given back; works with --processes, too",
         )
-
+        parser.add_argument(
+            "--scheduler",
+            action=BooleanOptionalAction,
+            help="fire schedules, or leave that to other workers (default: SONIQ['SCHEDULER'], True; with "
+            "--run-once only if this says so)",
+        )
         parser.add_argument(
             "--metrics-port",
             metavar="[HOST:]PORT",
@@ -200,6 +205,7 @@ def _checked_worker(
             queues=_queue_names(options["queues"]),
             run_once=options["run_once"],
             observe=observe,
+            scheduler=options["scheduler"],
             recycling=Recycling(max_jobs=options["max_jobs"], max_memory=options["max_memory"]),
         )
     except ConfigurationError as error:
@@ -215,6 +221,8 @@ def child_command(options: dict[str, Any]) -> tuple[list[str], dict[str, str]]:
             command.append(f"--{name.replace('_', '-')}={options[name]}")
     if options["run_once"]:
         command.append("--run-once")
+    if options["scheduler"] is not None:
+        command.append("--scheduler" if options["scheduler"] else "--no-scheduler")
     return command, {
         "DJANGO_SETTINGS_MODULE": os.environ["DJANGO_SETTINGS_MODULE"],
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),

@@ -13,12 +13,15 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from django.db import IntegrityError, connection, transaction
 
 import soniq
+from soniq.schedule_records import ScheduleChange
 from soniq_django.models import Job
+from soniq_django.store.schedules import ScheduleTable
 from tests.faults.harness.ledger import note
 from tests.faults.work.models import Row
 
@@ -288,11 +291,41 @@ def spin(ctx: soniq.JobContext, seconds: float) -> None:
     note(ctx, "finished")
 
 
+def stop_here(pause: str) -> None:
+    """Say that it got this far, and go on once the file is gone."""
+    Path(pause).touch()
+    while Path(pause).exists():
+        time.sleep(0.01)
+
+
 if pause := os.environ.get("FAULTS_PAUSE_BEFORE_JOBS"):
 
     @soniq.before_job
     def wait_before_job(job_name: str, job_id: str, attempt: int) -> None:
         """Between the claim and the start of the job's own code."""
-        Path(pause).touch()
-        while Path(pause).exists():
-            time.sleep(0.01)
+        stop_here(pause)
+
+
+if pause_within := os.environ.get("FAULTS_PAUSE_WITHIN_FIRING"):
+    advance = ScheduleTable._written
+
+    def advance_and_stop(self: ScheduleTable, change: ScheduleChange) -> bool:
+        """Between a schedule's next fire time and the jobs of this one."""
+        held = advance(self, change)
+        if change.jobs:
+            stop_here(pause_within)
+        return held
+
+    ScheduleTable._written = advance_and_stop
+
+if pause_after := os.environ.get("FAULTS_PAUSE_AFTER_FIRING"):
+    written = ScheduleTable.write_schedules
+
+    def write_and_stop(self: ScheduleTable, changes: Sequence[ScheduleChange]) -> list[list[str] | None]:
+        """Right after the commit, before the worker knows of it."""
+        answers = written(self, changes)
+        if any(change.jobs for change in changes):
+            stop_here(pause_after)
+        return answers
+
+    ScheduleTable.write_schedules = write_and_stop
