@@ -17,6 +17,7 @@ from soniq.backend import StorageBackend
 from soniq.backends.memory import MemoryBackend
 from soniq.backends.sqlite import SQLiteBackend
 from soniq_django.backend import DjangoBackend
+from soniq_django.instants import InstantField
 from tests.support.databases import missing_reason, vendor_of_alias
 
 
@@ -97,7 +98,11 @@ class DjangoStore(Store):
 
 
 def _move_back(table: Any, by: timedelta) -> None:
-    columns = [f.attname for f in table.model._meta.fields if f.get_internal_type() == "DateTimeField"]
+    columns = [
+        field.attname
+        for field in table.model._meta.fields
+        if field.get_internal_type() == "DateTimeField" or isinstance(field, InstantField)
+    ]
     rows = list(table)
     for row in rows:
         for column in columns:

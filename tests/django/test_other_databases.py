@@ -188,5 +188,5 @@ class InATestCase(TestCase):
 def test_a_test_without_the_jobs_database_is_told_so(monkeypatch) -> None:
     """The transaction of a test never commits, so nothing waits for it: the missing database is the error."""
     app = Soniq(backend=DjangoBackend(JOBS), environment=DjangoEnvironment())
-    with default_app(app), pytest.raises(AssertionError, match="queries to 'default'"):
+    with default_app(app), pytest.raises(AssertionError, match="to 'default' are not allowed"):
         noop.enqueue()
