@@ -588,7 +588,7 @@ async def test_a_storage_that_is_away_is_the_workers_line_to_wait_for(make, cloc
 
 async def test_a_worker_that_nobody_wakes_runs_what_it_has_fired_at_once(make, start, ran, monkeypatch):
     class Deaf(MemoryBackend):
-        def subscribe(self, wake):
+        def subscribe(self, wake, lost=None):
             return Silence()
 
     monkeypatch.setattr(lookout, "LONGEST_PAUSE_UNTOLD", 60.0)
