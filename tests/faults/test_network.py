@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults.harness.waiting import until
 from tests.faults.harness.world import RESCUED
-from tests.faults.work.jobs import hold_again, quick, write
+from tests.faults.work.jobs import carry, hold_again, quick, write
 
 pytestmark = pytest.mark.faults
 
@@ -82,20 +82,24 @@ def test_a_slow_network_is_no_reason_for_a_rescue(postgres):
 
 
 def test_a_line_of_a_few_kilobytes_a_second_is_no_reason_for_a_rescue(postgres):
-    """Claims crawl and outcomes crawl; the heart is heard in time, and each job runs once."""
-    worker = postgres.start("--concurrency", "2", database=postgres.proxied, SWEEP_INTERVAL=10.0)
+    """A claim takes longer than a worker may be silent; the heart is heard in time, each job runs once."""
+    dead_after = postgres.soniq["DEAD_AFTER"]
+    worker = postgres.start("--concurrency", "2", database=postgres.proxied, SWEEP_INTERVAL=60.0)
     go = postgres.path()
     held = postgres.enqueue(hold_again, until=str(go))
     postgres.wait_started(held)
-    postgres.proxy.rate = 4_000.0
     postgres.start("--concurrency", "1", "--queues", "others")  # it sweeps, and can take nothing
-    postgres.enqueue_many(quick, [{}] * 10)
-    time.sleep(2 * postgres.soniq["DEAD_AFTER"])
+    postgres.proxy.rate = 8_000.0  # bytes per second
+    luggage = "x" * int(2 * dead_after * postgres.proxy.rate)
+    begun = time.monotonic()
+    carried = postgres.enqueue(carry, luggage=luggage)
+    postgres.wait_started(carried, timeout=60)
+    assert time.monotonic() - begun > dead_after + postgres.soniq["SWEEP_INTERVAL"]
     go.touch()
     postgres.wait_ended(60)
     postgres.proxy.heal()
     postgres.finish()
-    assert postgres.ledger.count("started") == 11
+    assert postgres.ledger.count("started") == 2
     assert {event.worker for event in postgres.ledger.events("started")} == {worker.id}
 
 

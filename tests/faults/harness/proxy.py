@@ -12,6 +12,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+PACKET = 512  # bytes that one connection sends, before others that wait for the line get their turn
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time to linger: close() sends RST
 
 
@@ -139,9 +140,9 @@ class Proxy:
     async def _travel(self, data: bytes) -> None:
         if self.delay:
             await asyncio.sleep(self.delay)
-        if self.rate:
-            async with self._line:  # one after the other, as on one line
-                await asyncio.sleep(len(data) / self.rate)
+        for sent in range(0, len(data) if self.rate else 0, PACKET):
+            async with self._line:  # one after the other, as on one line, and in turns
+                await asyncio.sleep(min(PACKET, len(data) - sent) / self.rate if self.rate else 0)
         await self._open.wait()
 
 
