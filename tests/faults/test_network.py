@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults.harness.waiting import until
 from tests.faults.harness.world import RESCUED
-from tests.faults.work.jobs import hold_again, quick, write
+from tests.faults.work.jobs import carry, hold_again, quick, write
 
 pytestmark = pytest.mark.faults
 
@@ -22,30 +22,39 @@ def test_resets_in_mid_drain_lose_nothing(postgres, chance):
     postgres.check_rows()
 
 
-def test_a_claim_whose_answer_is_lost_is_still_run_by_its_owner(postgres):
+# What a worker sends last when it claims, and when it records an outcome.
+CLAIM = {"postgres": [b"SET status = 'processing'"], "mysql": [b"SET `status` = 'processing'", b"COMMIT"]}
+OUTCOME = {"postgres": [b"finished_at ="], "mysql": [b"SET `status` = 'done'", b"COMMIT"]}
+
+
+@pytest.mark.parametrize("vendor", ["postgres", "mysql"])
+def test_a_claim_whose_answer_is_lost_is_still_run_by_its_owner(request, vendor):
     """The database gave the jobs to the worker, which never heard of it. It asks, and runs them once."""
-    worker = postgres.start(database=postgres.proxied)
-    postgres.proxy.lose_answer_to(b"SET status = 'processing'")
-    jobs = postgres.enqueue_many(quick, [{}] * 3)
+    world = request.getfixturevalue(vendor)
+    worker = world.start(database=world.proxied)
+    world.proxy.lose_answer_to(*CLAIM[vendor])
+    jobs = world.enqueue_many(quick, [{}] * 3)
     worker.wait_for_log("is away, trying again")
-    assert postgres.proxy.answers_lost == 1
-    postgres.finish()
-    assert sorted(event.job for event in postgres.ledger.events("started")) == sorted(jobs)
-    assert {event.attempt for event in postgres.ledger.events("started")} == {1}
+    assert world.proxy.answers_lost == 1
+    world.finish()
+    assert sorted(event.job for event in world.ledger.events("started")) == sorted(jobs)
+    assert {event.attempt for event in world.ledger.events("started")} == {1}
 
 
-def test_an_outcome_whose_answer_is_lost_is_recorded_once(postgres):
+@pytest.mark.parametrize("vendor", ["postgres", "mysql"])
+def test_an_outcome_whose_answer_is_lost_is_recorded_once(request, vendor):
     """The database has it, and the worker cannot know; writing it again changes nothing."""
-    worker = postgres.start(database=postgres.proxied)
-    go = postgres.path()
-    held = postgres.enqueue(hold_again, until=str(go))
-    postgres.wait_started(held)
-    postgres.proxy.lose_answer_to(b"finished_at =")
+    world = request.getfixturevalue(vendor)
+    worker = world.start(database=world.proxied)
+    go = world.path()
+    held = world.enqueue(hold_again, until=str(go))
+    world.wait_started(held)
+    world.proxy.lose_answer_to(*OUTCOME[vendor])
     go.touch()
     worker.wait_for_log("is away, trying again")
-    assert postgres.proxy.answers_lost == 1
-    postgres.finish()
-    assert len(postgres.ledger.events("started", held)) == 1
+    assert world.proxy.answers_lost == 1
+    world.finish()
+    assert len(world.ledger.events("started", held)) == 1
 
 
 def test_a_worker_cut_off_loses_its_job_and_drops_its_late_result(postgres):
@@ -82,20 +91,24 @@ def test_a_slow_network_is_no_reason_for_a_rescue(postgres):
 
 
 def test_a_line_of_a_few_kilobytes_a_second_is_no_reason_for_a_rescue(postgres):
-    """Claims crawl and outcomes crawl; the heart is heard in time, and each job runs once."""
-    worker = postgres.start("--concurrency", "2", database=postgres.proxied, SWEEP_INTERVAL=10.0)
+    """A claim takes longer than a worker may be silent; the heart is heard in time, each job runs once."""
+    dead_after = postgres.soniq["DEAD_AFTER"]
+    worker = postgres.start("--concurrency", "2", database=postgres.proxied, SWEEP_INTERVAL=60.0)
     go = postgres.path()
     held = postgres.enqueue(hold_again, until=str(go))
     postgres.wait_started(held)
-    postgres.proxy.rate = 4_000.0
     postgres.start("--concurrency", "1", "--queues", "others")  # it sweeps, and can take nothing
-    postgres.enqueue_many(quick, [{}] * 10)
-    time.sleep(2 * postgres.soniq["DEAD_AFTER"])
+    postgres.proxy.rate = 8_000.0  # bytes per second
+    luggage = "x" * int(2 * dead_after * postgres.proxy.rate)
+    begun = time.monotonic()
+    carried = postgres.enqueue(carry, luggage=luggage)
+    postgres.wait_started(carried, timeout=60)
+    assert time.monotonic() - begun > dead_after + postgres.soniq["SWEEP_INTERVAL"]
     go.touch()
     postgres.wait_ended(60)
     postgres.proxy.heal()
     postgres.finish()
-    assert postgres.ledger.count("started") == 11
+    assert postgres.ledger.count("started") == 2
     assert {event.worker for event in postgres.ledger.events("started")} == {worker.id}
 
 

@@ -2,8 +2,10 @@
 
 import contextlib
 import re
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
 
 import pytest
 
@@ -94,15 +96,22 @@ def test_a_full_disk_under_sqlite_reaches_the_caller_and_stops_no_worker(sqlite,
     held = sqlite.enqueue(hold_again, until=str(go))
     sqlite.wait_started(held)
     ballast = sqlite_folder / "ballast"
-    fill(ballast)
     begun, lines = time.time(), len(worker.log.splitlines())
+    # No room in the log either: what has been written there could be overwritten without any space.
+    with closing(sqlite3.connect(sqlite.database["NAME"], timeout=10)) as other:
+        until(
+            lambda: other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0,
+            "the log being emptied",
+        )
+    fill(ballast)
     with pytest.raises(BackendUnavailable, match="full"):
         while True:
             sqlite.enqueue_many(write, [{"ms": 0}] * 500)
     go.touch()
-    worker.wait_for_log("is away, trying again.*full")
+    worker.wait_for_log("is away, trying again.*full", times=3)
     time.sleep(3)
     assert worker.alive
+    assert sqlite.job(held).status == "processing"  # its outcome has nowhere to go yet
     assert len(worker.log.splitlines()) - lines < 60
 
     ballast.unlink()
@@ -110,6 +119,7 @@ def test_a_full_disk_under_sqlite_reaches_the_caller_and_stops_no_worker(sqlite,
     sqlite.enqueue_many(write, [{}] * 20)
     sqlite.finish()
     assert worker.process.returncode == 0
+    assert len(sqlite.ledger.events("started", held)) == 1
 
 
 def test_a_full_disk_reaches_the_caller_and_stops_no_worker(server_disk, postgres):

@@ -79,6 +79,13 @@ def quick(ctx: soniq.JobContext) -> None:
     note(ctx, "finished")
 
 
+@soniq.job(name="faults.carry", max_retries=MANY)
+def carry(ctx: soniq.JobContext, luggage: str) -> None:
+    """Has arguments that are long on their way."""
+    note(ctx, "started")
+    note(ctx, "finished")
+
+
 @soniq.job(name="faults.hold", max_retries=0)
 def hold(ctx: soniq.JobContext, until: str) -> str:
     """Runs until a file appears."""
