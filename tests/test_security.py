@@ -41,6 +41,7 @@ SQL_PARTS = {
         "due",  # of where
     },
     "soniq_django/functions.py": {"shift", "offset"},  # the offset of a time zone, as a whole number
+    "soniq_django/store/schedules.py": {"statement"},  # the ORM's, for the database's now
 }
 SQL_FORMATS = {"soniq_django/store/claiming.py": {"due", "levels", "filters", "queue"}}  # of the same module
 SQL = re.compile(r"\b(SELECT|INSERT INTO|UPDATE|DELETE FROM|WHERE|ORDER BY|STRFTIME|INTERVAL)\b")
