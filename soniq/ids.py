@@ -11,7 +11,6 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 from soniq.errors import ConfigurationError
 
@@ -35,7 +34,7 @@ class UUID7Factory:
     ) -> None:
         self._clock_ns = clock_ns
         self._random_bytes = random_bytes
-        self._lock = self._new_lock()
+        self._lock = threading.Lock()
         self._last = 0
 
     def __call__(self) -> uuid.UUID:
@@ -59,13 +58,8 @@ class UUID7Factory:
 
     def after_fork(self) -> None:
         """A fork may copy a held lock; and a child that counted on would repeat its parent's ids."""
-        self._lock = self._new_lock()
+        self._lock = threading.Lock()
         self._last = 0
-
-    @staticmethod
-    def _new_lock() -> Any:
-        """One that a signal handler can take which interrupted its holder: to wait would be for ever."""
-        return threading.RLock()
 
 
 _factory = UUID7Factory()

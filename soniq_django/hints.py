@@ -59,7 +59,7 @@ class HintSender:
     def __init__(self, alias: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._alias = alias
         self._clock = clock
-        self._lock = threading.RLock()  # a signal handler that enqueues may interrupt its holder
+        self._lock = threading.Lock()
         self._told: dict[str, float] = {}  # when the last hint at a queue was about to be sent
         self._left: set[str] = set()  # queues that others left to the thread that sends
         self._since: float | None = None  # when that thread began; None = there is none

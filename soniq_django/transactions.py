@@ -18,7 +18,6 @@ from functools import partial
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from soniq.errors import InvalidEnqueue
 from soniq.jobs import NewJob
 
 logger = logging.getLogger("soniq.enqueue")
@@ -33,22 +32,6 @@ def two_commits(jobs: str, others: Sequence[str]) -> str:
         f"a job enqueued within a transaction of {named} is written to {jobs!r} once that has committed; "
         "a rollback leaves no job, and neither does a process that ends between the two commits"
     )
-
-
-def refuse_in_a_statement(connection: BaseDatabaseWrapper) -> None:
-    """Refuse an enqueue by a handler of an operating-system signal that came in the middle of a statement.
-
-    psycopg 3 holds a lock for as long as the server is asked something, and the handler runs on the thread
-    that holds it: it would wait for itself. Other drivers do not say what they are at.
-
-    :raises InvalidEnqueue: so it is
-    """
-    lock = getattr(connection.connection, "lock", None)
-    if lock is not None and lock.locked():
-        raise InvalidEnqueue(
-            f"the connection {connection.alias!r} is in the middle of a statement, which a signal handler "
-            "has interrupted: enqueue on a thread that the handler starts, or where the program goes on"
-        )
 
 
 def open_elsewhere(alias: str) -> list[str]:

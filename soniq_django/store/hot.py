@@ -18,7 +18,7 @@ from soniq_django.store.conflicts import despite_conflicts
 from soniq_django.store.mysql import MySQLStatements
 from soniq_django.store.orm import OrmStatements
 from soniq_django.store.tables import Tables
-from soniq_django.transactions import enqueue_after, open_elsewhere, refuse_in_a_statement
+from soniq_django.transactions import enqueue_after, open_elsewhere
 
 if TYPE_CHECKING:
     from soniq_django.store.postgres import PostgresStatements
@@ -35,11 +35,7 @@ class HotPath(Tables):
         self._notify = notify
 
     def enqueue(self, jobs: Iterable[NewJob]) -> list[str]:
-        """See :class:`soniq.backend.StorageBackend`, and :mod:`soniq_django.transactions`.
-
-        :raises InvalidEnqueue: a signal handler calls that interrupted a statement on the same connection
-        """
-        refuse_in_a_statement(self.connection)
+        """See :class:`soniq.backend.StorageBackend`, and :mod:`soniq_django.transactions`."""
         try:
             others = open_elsewhere(self.alias)
             return enqueue_after(others, jobs, self._enqueue) if others else self._enqueue(jobs)

@@ -103,15 +103,13 @@ class World:
     def proxy(self) -> Proxy:
         """A proxy in front of the server; there is one once it was asked for."""
         if self._proxy is None:
-            assert self._server is not None, "a file needs no network"
-            self._proxy = Proxy(self._server.address, self.proxy_address)
+            self._proxy = Proxy(self.cluster.directory, self.proxy_address)
         return self._proxy
 
     @property
     def proxied(self) -> dict[str, Any]:
         """How to connect through the proxy."""
-        assert self._server is not None, "a file needs no network"
-        return self._server.database(HOST=self.proxy.address, PORT=str(self.proxy.port))
+        return self.cluster.database(HOST=self.proxy.address, PORT=str(self.proxy.port))
 
     def path(self) -> Path:
         """A file that is not there yet."""
