@@ -181,12 +181,12 @@ class World:
         """One job; its id."""
         return self.enqueue_many(job, [args])[0]
 
-    def enqueue_one(self, job: Task[..., Any], **args: Any) -> str:
-        """One job, by ``enqueue()`` itself; its id."""
+    def enqueue_one(self, job: Task[..., Any], *, due_in: float = 0.0, **args: Any) -> str:
+        """One job, by ``enqueue()`` itself, due in so many seconds; its id."""
         from soniq import default_app
 
         with default_app(self.app):
-            self.enqueued.append(job.enqueue(**args))
+            self.enqueued.append((job.using(scheduled_at=due_in) if due_in else job).enqueue(**args))
         return self.enqueued[-1]
 
     def enqueue_many(self, job: Task[..., Any], args: Iterable[Mapping[str, Any]]) -> list[str]:
