@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -102,6 +102,10 @@ class Schedule(ScheduleSpec):
         del row["args_json"], row["former_definitions"], row["definition"], row["version"]
         row["misfire"], row["overlap"] = self.misfire.value, self.overlap.value
         return {**row, "args": self.args, "status": self.status.value}
+
+
+# The fields that hold instants, which each store writes in a way of its own.
+INSTANTS = tuple(field.name for field in fields(Schedule) if "datetime" in str(field.type))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from dataclasses import fields
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from soniq.schedule_records import Misfire, Overlap
+from soniq.schedule_records import INSTANTS, Misfire, Overlap
 from soniq.schedule_records import Schedule as ScheduleRecord
 from soniq_django.models import Schedule
 from soniq_django.store.rows import maybe_aware
@@ -14,25 +14,13 @@ from soniq_django.times import stored_time
 
 E = TypeVar("E", bound=StrEnum)
 
-_INSTANTS = frozenset(
-    {
-        "starts_at",
-        "ends_at",
-        "declared_at",
-        "anchor_at",
-        "next_fire_at",
-        "last_fire_at",
-        "created_at",
-        "updated_at",
-    }
-)
 _NAMES = tuple(field.name for field in fields(ScheduleRecord))
 
 
 def columns_of(schedule: ScheduleRecord) -> dict[str, Any]:
     """The columns of the row that a schedule is kept in."""
     values = {name: getattr(schedule, name) for name in _NAMES}
-    for name in _INSTANTS:
+    for name in INSTANTS:
         values[name] = None if values[name] is None else stored_time(values[name])
     values["former_definitions"] = list(schedule.former_definitions)
     return values
@@ -45,7 +33,7 @@ def schedule_record(row: Schedule) -> ScheduleRecord:
     reading the others.
     """
     values = {name: getattr(row, name) for name in _NAMES}
-    values |= {name: maybe_aware(values[name]) for name in _INSTANTS}
+    values |= {name: maybe_aware(values[name]) for name in INSTANTS}
     former = row.former_definitions
     values["former_definitions"] = tuple(map(str, former)) if isinstance(former, list) else ()
     values["last_job_id"] = None if row.last_job_id is None else str(row.last_job_id)

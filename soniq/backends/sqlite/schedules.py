@@ -13,26 +13,16 @@ from typing import Any
 from soniq.backends.sqlite import filters, rows, writing
 from soniq.backends.sqlite.connections import Connections
 from soniq.backends.stored import decoded
-from soniq.schedule_records import Misfire, Overlap, Schedule, ScheduleChange, ScheduleFilter
+from soniq.schedule_records import INSTANTS, Misfire, Overlap, Schedule, ScheduleChange, ScheduleFilter
 
-# Columns that hold what a field holds; the others say it differently.
-_INSTANTS = (
-    "starts_at",
-    "ends_at",
-    "declared_at",
-    "anchor_at",
-    "next_fire_at",
-    "last_fire_at",
-    "created_at",
-    "updated_at",
-)
 _FLAGS = ("declared", "overridden", "paused")
+# Columns that hold what a field holds; the others say it differently.
 _PLAIN = tuple(
     field.name
     for field in fields(Schedule)
-    if field.name not in (*_INSTANTS, *_FLAGS, "misfire", "overlap", "former_definitions")
+    if field.name not in (*INSTANTS, *_FLAGS, "misfire", "overlap", "former_definitions")
 )
-_COLUMNS = (*_PLAIN, *_INSTANTS, *_FLAGS, "misfire", "overlap", "former_definitions_json")
+_COLUMNS = (*_PLAIN, *INSTANTS, *_FLAGS, "misfire", "overlap", "former_definitions_json")
 
 _LIST = ", ".join(_COLUMNS)
 _PLACES = ", ".join(f":{name}" for name in _COLUMNS)
@@ -106,7 +96,7 @@ def _write(db: sqlite3.Connection, change: ScheduleChange, now: float) -> list[s
 
 def _columns(schedule: Schedule) -> dict[str, Any]:
     values = {name: getattr(schedule, name) for name in _COLUMNS if name != "former_definitions_json"}
-    for name in _INSTANTS:
+    for name in INSTANTS:
         at: datetime | None = values[name]
         values[name] = None if at is None else at.timestamp()
     return {**values, "former_definitions_json": json.dumps(schedule.former_definitions)}
@@ -114,7 +104,7 @@ def _columns(schedule: Schedule) -> dict[str, Any]:
 
 def _schedule(row: sqlite3.Row) -> Schedule:
     values: dict[str, Any] = {name: row[name] for name in _PLAIN}
-    values |= {name: rows.instant_or_none(row[name]) for name in _INSTANTS}
+    values |= {name: rows.instant_or_none(row[name]) for name in INSTANTS}
     values |= {name: bool(row[name]) for name in _FLAGS}
     former = decoded(row["former_definitions_json"])
     return Schedule(
