@@ -23,7 +23,8 @@ def test_djangos_runner_runs_them_in_parallel(shop):
 def test_they_hold_with_the_jobs_in_another_database_but_for_what_takes_one_commit(shop):
     ran = shop.manage("test", "shop", "--noinput", "--settings", "config.two_databases")
 
-    assert re.search(rf"^Ran {OF_DJANGO} tests in ", ran.stderr, re.MULTILINE), ran.stderr
+    # Python 3.12.1 does not count what is skipped among what it ran.
+    assert re.search(rf"^Ran ({OF_DJANGO}|{OF_DJANGO - 2}) tests in ", ran.stderr, re.MULTILINE), ran.stderr
     assert "\nOK (skipped=2)\n" in ran.stderr
 
 
