@@ -47,6 +47,7 @@ class Lookout:
         self.hungry = True  # whether a claim may find something
         self._curious = True  # whether jobs may have come whose code could be found
         self._claimed_since = False  # whether a claim was tried since it was last asked what is due
+        self._told = False  # whether a look has become due since the last claim began
         self._pause = FIRST_PAUSE
 
     # -- being told
@@ -78,14 +79,21 @@ class Lookout:
 
     def look_now(self) -> None:
         """A job may be there, or code for one."""
-        self.hungry = self._curious = True
+        self.hungry = self._curious = self._told = True
         self._wake()
 
     # -- having looked
 
+    def claims(self) -> None:
+        """A claim begins. What comes while it is under way may be too late for it."""
+        self._told = False
+
     def claimed(self, got: int, wanted: int) -> None:
-        """So many jobs came of a claim of any. Fewer than wanted: the queue is empty for now."""
-        self.hungry = got == wanted
+        """So many jobs came of a claim of any. Fewer than wanted: the queue is empty for now.
+
+        Unless a hint came meanwhile: its job may have been committed after the claim had looked.
+        """
+        self.hungry = self._told or got == wanted
         self._claimed_since = True
 
     def busy(self) -> None:

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 import pytest
 
 from soniq import JobContext, Snooze, slot_pool, storage_line, transitions
+from soniq.backends.memory import MemoryBackend
 from soniq.errors import BackendConflict, BackendError, BackendUnavailable, ConfigurationError
 from soniq.jobs import ClaimRequest
 from soniq.testing import wait_until
@@ -368,6 +369,30 @@ async def test_an_idle_worker_wakes_for_a_job_that_becomes_due(make, start, monk
     start(app)
     await until(app, job_id, "done")
     assert app.backend.calls["next_due"] >= 1
+
+
+async def test_a_hint_that_comes_during_a_claim_is_looked_at_right_after_it(make, start, monkeypatch):
+    """The claim found nothing, as the job came after it had looked; nobody wakes the worker again."""
+    monkeypatch.setattr("soniq.lookout.FIRST_PAUSE", 30)
+    looked, go = gate()
+
+    class Slow(MemoryBackend):
+        blocking = True
+
+        def claim(self, request):
+            claims = super().claim(request)
+            if not looked.is_set():
+                looked.set()
+                go.wait(5)
+            return claims
+
+    app = make(backend=Slow(), poll_interval=60)
+    start(app)
+    await is_set(looked)
+    job_id = await app.enqueue(app.job(lambda: None))
+    await asyncio.sleep(0)  # the hint goes by way of the loop
+    go.set()
+    await until(app, job_id, "done")
 
 
 async def test_a_worker_that_asks_for_the_next_job_can_be_stopped(make, start, monkeypatch):
