@@ -19,6 +19,12 @@ CONCURRENCY = 10
 POLL = 0.05  # seconds between two looks at how far the workers are
 RECORDING = 20  # seconds that outcomes may take to reach the database after the last job ran
 
+# SQL for an id of job n of many, which sort as they were made: UUIDv7, as `soniq.ids` makes them.
+UUID7 = (
+    "(lpad(to_hex((extract(epoch FROM now()) * 1000)::bigint + n / 4096), 12, '0') || '7' || "
+    "lpad(to_hex(mod(n, 4096)), 3, '0') || '8' || left(md5(n::text), 15))::uuid"
+)
+
 
 class NotRun(Exception):
     """This cannot be measured here; the message says why."""

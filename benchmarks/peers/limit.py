@@ -1,6 +1,6 @@
 """The limit script; see :mod:`benchmarks.limit`."""
 
-from benchmarks.peers.base import DatabasePeer, NotRun
+from benchmarks.peers.base import UUID7, DatabasePeer, NotRun
 
 TABLE = """
     CREATE TABLE limit_jobs (LIKE soniq_jobs INCLUDING DEFAULTS);
@@ -24,7 +24,7 @@ class LimitPeer(DatabasePeer):
     tables = ("limit_jobs",)
     stored = "limit_jobs"
     outcomes = "limit_jobs WHERE status = 'done'"
-    identity = {"id": "gen_random_uuid()", "args": "jsonb_build_object('n', n)"}
+    identity = {"id": UUID7, "args": "jsonb_build_object('n', n)"}
     delayed = {"scheduled_at": "now() + interval '1 day'"}
     done = {"status": "'done'", "attempts": "1", "started_at": "now()", "finished_at": "now()"}
     waiting = "status = 'queued'"

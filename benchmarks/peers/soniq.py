@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from benchmarks.peers.base import CONCURRENCY, DatabasePeer, NotRun
+from benchmarks.peers.base import CONCURRENCY, UUID7, DatabasePeer, NotRun
 from benchmarks.processes import run
 
 WORKER = ["-m", "benchmarks.project.manage", "soniq_worker"]
@@ -24,7 +24,7 @@ class SoniqPeer(DatabasePeer):
     tables = ("soniq_jobs", "soniq_dead_letter_jobs", "soniq_workers")
     stored = "soniq_jobs"
     outcomes = "soniq_jobs WHERE status = 'done'"
-    identity = {"id": "gen_random_uuid()", "args": "jsonb_build_object('n', n)"}
+    identity = {"id": UUID7, "args": "jsonb_build_object('n', n)"}
     delayed = {"scheduled_at": "now() + interval '1 day'"}
     done = {
         "status": "'done'",
