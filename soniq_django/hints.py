@@ -7,9 +7,10 @@ It is sent after the commit, in a statement of its own. Inside the transaction i
 the whole server shares until the commit is flushed, so all transactions that enqueue would commit one
 after the other.
 
-A hint says: look now, and once more in ``ECHO`` seconds. So whoever commits within ``QUIET`` seconds of a
-hint at the same queue need send none: the second look finds the job. A busy process sends a hundred hints
-per second and queue instead of one per transaction.
+A hint at ``AGAIN`` says: look now, and once more in ``ECHO`` seconds. So whoever commits within ``QUIET``
+seconds of one at the same queue need send none: the second look finds the job. A busy process sends a hundred
+hints per second and queue instead of one per transaction. A hint at ``CHANNEL`` says: look now. It is the one
+of a job whose hint costs nothing, as it is part of the message that stores the job; nobody relies on it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 CHANNEL = "soniq_jobs"
+AGAIN = "soniq_jobs_again"
 QUIET = 0.01  # seconds after a hint for which there is no other one at the same queue by this process
 ECHO = 0.02  # seconds after a hint at which workers look again; more than QUIET, as clocks and threads differ
 SENDING = 0.25  # seconds after which a thread that sends hints is no longer relied upon
@@ -106,7 +108,7 @@ class HintSender:
         with connections[self._alias].cursor() as cursor:
             cursor.execute(
                 "SELECT pg_notify(%s, queue) FROM unnest(%s::text[]) AS hinted (queue)",
-                [CHANNEL, sorted(queues)],
+                [AGAIN, sorted(queues)],
             )
 
 

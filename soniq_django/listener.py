@@ -22,7 +22,7 @@ from typing import Any
 import psycopg
 from django.db import connections
 
-from soniq_django.hints import CHANNEL, ECHO
+from soniq_django.hints import AGAIN, CHANNEL, ECHO
 from soniq_django.silence import limit_silence
 
 PROBE_EVERY = 30.0  # seconds
@@ -88,7 +88,7 @@ class Listener:
     def _listen(self) -> None:
         """Listen until closed, until the connection breaks, or until a probe is not heard."""
         with psycopg.connect(**self._parameters, autocommit=True) as session:
-            session.execute(f"LISTEN {CHANNEL}")
+            session.execute(f"LISTEN {CHANNEL}; LISTEN {AGAIN}")
             while not self._closed.is_set():
                 if not self._probe_is_heard(session):
                     self._warn_once()
@@ -120,7 +120,8 @@ class Listener:
                         return True
                     if not notification.payload.startswith("probe "):
                         self._wake(notification.payload)
-                        self._echoes.heard(notification.payload, time.monotonic())
+                        if notification.channel == AGAIN:
+                            self._echoes.heard(notification.payload, time.monotonic())
                 now = time.monotonic()
                 for queue in self._echoes.due(now):
                     self._wake(queue)
@@ -140,7 +141,7 @@ class Listener:
 
 
 class Echoes:
-    """When to look into queues once more, after hints at them: ``ECHO`` seconds after each.
+    """When to look into queues once more, after hints that say so: ``ECHO`` seconds after each.
 
     Of hints that come close together, the first and the last have an echo of their own, and in between there
     is one every ``ECHO`` seconds.

@@ -25,7 +25,7 @@ from soniq.testing import wait_until
 from soniq_django import hints as sending
 from soniq_django.backend import DjangoBackend
 from soniq_django.connections import DjangoEnvironment
-from soniq_django.hints import CHANNEL
+from soniq_django.hints import AGAIN, CHANNEL
 from soniq_django.listener import Listener, _listening_parameters
 from soniq_django.metrics.opentelemetry import OpenTelemetrySink
 from soniq_django.metrics.prometheus import PrometheusSink
@@ -62,7 +62,7 @@ def hints(alias: str) -> Iterator[list[str]]:
     """The queues that were hinted at within the block, once it has ended."""
     heard: list[str] = []
     with psycopg.connect(**_listening_parameters(alias), autocommit=True) as session:
-        session.execute(f"LISTEN {CHANNEL}")
+        session.execute(f"LISTEN {CHANNEL}; LISTEN {AGAIN}")
         yield heard
         session.execute("SELECT pg_notify(%s, 'end')", [CHANNEL])
         for notification in session.notifies(timeout=5.0):
@@ -174,6 +174,22 @@ def test_a_job_without_a_hint_of_its_own_is_found_by_the_second_look(
         wait_until_sync(lambda: looked[2:] == ["default", "default"])
     finally:
         listener.close()
+
+
+def test_a_job_with_a_hint_of_its_own_is_looked_for_once(app: Soniq, alias: str) -> None:
+    """Nobody relies on that hint, so it has no second look, which might be in the way of the next job."""
+    looked: list[str | None] = []
+    listener = Listener(alias, looked.append)
+    try:
+        wait_until_sync(lambda: looked == [None, None])
+        noop.enqueue()
+        with transaction.atomic(using=alias):
+            noop.using(queue="emails").enqueue()
+        wait_until_sync(lambda: looked[-2:] == ["emails", "emails"])
+    finally:
+        listener.close()
+
+    assert looked[2:] == ["default", "emails", "emails"]
 
 
 def test_a_rolled_back_block_hints_at_nothing(app: Soniq, alias: str) -> None:
