@@ -26,6 +26,7 @@ from soniq.errors import DeadLetterNotFound, SoniqError
 from soniq.visible import visible_line
 from soniq_django.admin import formatting
 from soniq_django.admin.database import database
+from soniq_django.admin.fields import JobFields
 from soniq_django.admin.filters import JobNameFilter, QueueFilter, ReasonFilter, ReplayedFilter
 from soniq_django.admin.history import note
 from soniq_django.admin.permissions import may, url_to_look_at
@@ -42,7 +43,7 @@ class OvertakenError(Exception):
 
 
 @admin.register(DeadLetterJob)
-class DeadLetterAdmin(TableAdmin):
+class DeadLetterAdmin(JobFields, TableAdmin):
     """Jobs that gave up."""
 
     list_display = (
@@ -94,11 +95,6 @@ class DeadLetterAdmin(TableAdmin):
 
     # -- columns and fields
 
-    @admin.display(description=_("id"), ordering="id")
-    def short_id(self, letter: DeadLetterJob) -> SafeString:
-        """See :func:`formatting.short_id`."""
-        return formatting.short_id(letter.pk)
-
     @admin.display(description=_("job"))
     def called(self, letter: DeadLetterJob) -> str:
         """The name alone."""
@@ -108,11 +104,6 @@ class DeadLetterAdmin(TableAdmin):
     def reason(self, letter: DeadLetterJob) -> SafeString:
         """Why the job gave up, as a coloured label."""
         return formatting.reason_badge(letter.dead_letter_reason)
-
-    @admin.display(description=_("attempts"))
-    def attempts_of(self, letter: DeadLetterJob) -> str:
-        """Such as "4 of 4"."""
-        return formatting.out_of(letter.attempts, letter.max_attempts)
 
     @admin.display(description=_("gave up"), ordering="moved_to_dead_letter_at")
     def gave_up(self, letter: DeadLetterJob) -> SafeString:
@@ -124,31 +115,6 @@ class DeadLetterAdmin(TableAdmin):
         """The last line of the error."""
         tail = letter.error_tail or ""
         return formatting.one_line(tail, is_cut=len(tail) == ERROR_TAIL)
-
-    @admin.display(description=_("job"))
-    def name(self, letter: DeadLetterJob) -> str | SafeString:
-        """The name, with a note if no code answers to it."""
-        return formatting.job_name(letter.job_name)
-
-    @admin.display(description=_("arguments"))
-    def pretty_args(self, letter: DeadLetterJob) -> SafeString:
-        """The arguments, one per line."""
-        return formatting.pretty_json(letter.args)
-
-    @admin.display(description=_("error"))
-    def error(self, letter: DeadLetterJob) -> SafeString:
-        """The error of the last attempt."""
-        return formatting.error(letter.last_error or "")
-
-    @admin.display(description=_("failed attempts"))
-    def history(self, letter: DeadLetterJob) -> SafeString:
-        """The attempts that failed, as a table."""
-        return formatting.history(letter.failures)
-
-    @admin.display(description=_("context"))
-    def pretty_context(self, letter: DeadLetterJob) -> SafeString:
-        """What surrounded the enqueue."""
-        return formatting.context(letter.context)
 
     @admin.display(description=_("tags"))
     def tag_list(self, letter: DeadLetterJob) -> str | None:

@@ -21,6 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from soniq.visible import visible_line
 from soniq_django.admin import formatting
 from soniq_django.admin.database import database
+from soniq_django.admin.fields import JobFields
 from soniq_django.admin.filters import CodeFilter, JobNameFilter, QueueFilter
 from soniq_django.admin.history import note
 from soniq_django.admin.permissions import may, url_to_look_at
@@ -30,7 +31,7 @@ from soniq_django.querysets import AT_ONCE
 
 
 @admin.register(Job)
-class JobAdmin(TableAdmin):
+class JobAdmin(JobFields, TableAdmin):
     """Jobs that wait, run, or ended well."""
 
     list_display = (
@@ -92,11 +93,6 @@ class JobAdmin(TableAdmin):
 
     # -- columns and fields
 
-    @admin.display(description=_("id"), ordering="id")
-    def short_id(self, job: Job) -> SafeString:
-        """See :func:`formatting.short_id`."""
-        return formatting.short_id(job.pk)
-
     @admin.display(description=_("job"))
     def listed_name(self, job: Job) -> str | SafeString:
         """The name; of a job that waits for code that is not here, with a label that says for how long."""
@@ -114,11 +110,6 @@ class JobAdmin(TableAdmin):
         """The status as a coloured label."""
         return formatting.badge(job.status, job.get_status_display())
 
-    @admin.display(description=_("attempts"))
-    def attempts_of(self, job: Job) -> str:
-        """Such as "2 of 4"."""
-        return formatting.out_of(job.attempts, job.max_attempts)
-
     @admin.display(description=_("scheduled"))
     def scheduled(self, job: Job) -> SafeString:
         """When the job may run, or was to run."""
@@ -134,35 +125,10 @@ class JobAdmin(TableAdmin):
         """How long ago the job's state changed."""
         return formatting.when(job.updated_at, now=timezone.now())
 
-    @admin.display(description=_("job"))
-    def name(self, job: Job) -> str | SafeString:
-        """The name, with a note if no code answers to it."""
-        return formatting.job_name(job.job_name)
-
-    @admin.display(description=_("arguments"))
-    def pretty_args(self, job: Job) -> SafeString:
-        """The arguments, one per line."""
-        return formatting.pretty_json(job.args)
-
     @admin.display(description=_("result"))
     def pretty_result(self, job: Job) -> SafeString:
         """What the job returned."""
         return formatting.pretty_json(job.result)
-
-    @admin.display(description=_("error"))
-    def error(self, job: Job) -> SafeString:
-        """The error of the last attempt that failed."""
-        return formatting.error(job.last_error or "")
-
-    @admin.display(description=_("failed attempts"))
-    def history(self, job: Job) -> SafeString:
-        """The attempts that failed, as a table."""
-        return formatting.history(job.failures)
-
-    @admin.display(description=_("context"))
-    def pretty_context(self, job: Job) -> SafeString:
-        """What surrounded the enqueue."""
-        return formatting.context(job.context)
 
     @admin.display(description=_("unique"), boolean=True)
     def is_unique(self, job: Job) -> bool:
