@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ast
 import zlib
+from calendar import monthrange
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,8 +23,9 @@ from soniq_django.importing.pickles import PackageError, Serializer, foreign_pat
 from soniq_django.importing.rows import Repeating, Row, SourceError, Unmovable, Waiting, days_mean_either
 from soniq_django.times import aware
 
-SHORTEST_MONTH = 28  # days that every month has
+COMMON_YEAR = 2023  # any that is no leap year
 _MONTHS = {"M": 1, "BM": 2, "Q": 3, "Y": 12}  # between two runs
+_FIXED = ("UTC", "GMT")  # time zones whose clocks never change; all of Etc/ are such
 HOOKS = {
     "hook": "it has a hook, which django-q calls with the result; call that at the end of the job",
     "chain": "it is part of a chain; let the job enqueue the next one as its last step",
@@ -212,15 +214,40 @@ def _rule(one: Any) -> ScheduleKeywords:
     elif one.schedule_type == "W":
         cron = f"{at} * * {local.isoweekday() % 7}"
     elif months is not None:
-        if max(local.day, next_run.day) > SHORTEST_MONTH:
-            raise ValueError("it runs at the end of months, which cron has no word for that fits them all")
-        meant = sorted({(local.month - 1 + later) % 12 + 1 for later in range(0, 12, months)})
-        cron = f"{at} {local.day} {','.join(map(str, meant)) if months > 1 else '*'} *"
+        cron = f"{at} {_day_of_months(next_run, local, months)} *"
+    elif one.schedule_type == "BW" and _is_fixed(Conf.TIME_ZONE):
+        return ScheduleKeywords(every=timedelta(days=14), starts_at=next_run)
+    elif one.schedule_type == "BW":
+        raise ValueError(
+            f"it runs every second week by the clock of {Conf.TIME_ZONE}, which no rule says; let a weekly "
+            "one do nothing every other week, or use every=timedelta(days=14), which moves with the clock"
+        )
     else:
-        raise ValueError("it runs every second week at a local time; use weekly, or every=timedelta(days=14)")
+        raise ValueError(f"its type {one.schedule_type!r} is none that django-q had; declare it anew")
     return ScheduleKeywords(
         cron=cron, timezone=Conf.TIME_ZONE, starts_at=next_run.replace(second=0, microsecond=0)
     )
+
+
+def _day_of_months(next_run: datetime, local: datetime, months: int) -> str:
+    """The day and the months in cron's words: "15 1,4,7,10".
+
+    django-q counts the months by UTC, and stays on the earlier day once one was too short.
+
+    :raises ValueError: it would not be the same day for ever
+    """
+    meant = sorted({(local.month - 1 + later) % 12 + 1 for later in range(0, 12, months)})
+    shortest = min(monthrange(COMMON_YEAR, month)[1] for month in meant)
+    if max(local.day, next_run.day) > shortest or local.month != next_run.month:
+        raise ValueError(
+            f"it runs at the end of months, on day {local.day}, and django-q takes another day after a month "
+            "that is shorter; declare it with the day that you mean, or with cron's L for the last one"
+        )
+    return f"{local.day} {','.join(map(str, meant)) if months > 1 else '*'}"
+
+
+def _is_fixed(timezone: str) -> bool:
+    return timezone in _FIXED or timezone.startswith("Etc/")
 
 
 def _starred_days(cron: str) -> bool:

@@ -9,8 +9,10 @@ import pytest
 from django.core.management import CommandError
 from django.utils import timezone
 
+from soniq.fire_times import fire_times
 from soniq_django.importing.pickles import Foreign, PackageError, foreign_path, read
 from soniq_django.models import Job, Schedule
+from soniq_django.store.schedule_rows import schedule_record
 from tests.importing.conftest import Q_CLUSTER, drop_tables, installed, make_tables
 from tests.importing.jobs import SEND, not_a_job
 from tests.support.vendors import ALIASES
@@ -253,6 +255,62 @@ def test_periods_of_django_q_are_by_the_local_clock(kind, cron, schedules, run_i
     assert (moved.cron, moved.timezone, moved.next_fire_at) == (cron, "Europe/Berlin", NEXT)
 
 
+@pytest.mark.parametrize(
+    ("kind", "next_run", "cron"),
+    [
+        ("Q", datetime(2031, 1, 30, 2, 30, tzinfo=UTC), "30 3 30 1,4,7,10 *"),
+        ("Y", datetime(2031, 12, 31, 2, 30, tzinfo=UTC), "30 3 31 12 *"),
+        ("Y", datetime(2031, 2, 28, 2, 30, tzinfo=UTC), "30 3 28 2 *"),
+    ],
+)
+def test_a_late_day_that_all_of_its_months_have_is_exact(
+    kind, next_run, cron, *, schedules, run_import, berlin
+):
+    schedules.create(name="x", func=SEND, args="1", schedule_type=kind, next_run=next_run)
+    row = schedules.get()
+    assert run_import("django_q").code == 0
+    moved = Schedule.objects.get()
+    assert moved.cron == cron
+    # What django-q would have done next, and the times after that.
+    ahead = iter(fire_times(schedule_record(moved), moved.anchor_at, next_run))
+    for _ in range(8):
+        next_run = row.calculate_next_run(next_run)
+        assert next(ahead) == next_run
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Etc/GMT-2"])
+def test_every_second_week_is_exact_where_clocks_never_change(zone, schedules, run_import, monkeypatch):
+    from django_q.conf import Conf
+
+    monkeypatch.setattr(Conf, "TIME_ZONE", zone)
+    schedules.create(name="x", func=SEND, args="1", schedule_type="BW", next_run=NEXT)
+    assert run_import("django_q").code == 0
+    assert Schedule.objects.values_list("every", "next_fire_at").get() == (14 * 86_400.0, NEXT)
+
+
+@pytest.mark.parametrize(
+    ("kind", "next_run"),
+    [
+        ("Q", datetime(2031, 1, 31, 2, tzinfo=UTC)),  # there is no 31st of April
+        ("BM", datetime(2031, 1, 31, 2, tzinfo=UTC)),
+        ("Y", datetime(2032, 2, 29, 2, tzinfo=UTC)),
+        ("M", datetime(2031, 2, 28, 23, 30, tzinfo=UTC)),  # the first of March in Berlin, counted by UTC
+    ],
+)
+def test_a_day_that_moves_in_short_months_stays_there(kind, next_run, schedules, run_import, berlin):
+    schedules.create(name="x", func=SEND, args="1", schedule_type=kind, next_run=next_run)
+    ran = run_import("django_q")
+    assert (ran.code, schedules.count(), Schedule.objects.count()) == (1, 1, 0)
+    assert "declare it with the day that you mean" in ran.said
+
+
+def test_every_second_week_by_a_clock_that_changes_stays_there(schedules, run_import, berlin):
+    schedules.create(name="x", func=SEND, args="1", schedule_type="BW", next_run=NEXT)
+    ran = run_import("django_q")
+    assert (ran.code, schedules.count(), Schedule.objects.count()) == (1, 1, 0)
+    assert "every second week by the clock of Europe/Berlin" in ran.said
+
+
 def test_hours_go_on_with_the_next_run(schedules, run_import):
     schedules.create(name="x", func=SEND, args="1", schedule_type="H", next_run=NEXT)
     assert run_import("django_q").code == 0
@@ -262,7 +320,7 @@ def test_hours_go_on_with_the_next_run(schedules, run_import):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"schedule_type": "BW"}, "every second week"),
+        ({"schedule_type": "ZZ"}, "its type 'ZZ'"),
         ({"schedule_type": "M", "next_run": NEXT.replace(day=31)}, "the end of months"),
         ({"schedule_type": "D", "repeats": 3}, "it runs 3 times more"),
         ({"schedule_type": "D", "intended_date_kwarg": "note"}, "JobContext.scheduled_for"),
