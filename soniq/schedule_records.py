@@ -21,6 +21,13 @@ class ScheduleStatus(StrEnum):
     PAUSED = "paused"  # somebody stopped it; what it would have fired meanwhile is not made up for
     ENDED = "ended"  # fires no more
 
+    @classmethod
+    def of(cls, *, paused: bool, fires: bool) -> ScheduleStatus:
+        """That of a schedule which somebody stopped, or which has a next fire time."""
+        if paused:
+            return cls.PAUSED
+        return cls.ACTIVE if fires else cls.ENDED
+
 
 class Misfire(StrEnum):
     """What becomes of fire times that nobody saw in time, as no worker ran."""
@@ -92,9 +99,7 @@ class Schedule(ScheduleSpec):
     @property
     def status(self) -> ScheduleStatus:
         """Where it stands."""
-        if self.paused:
-            return ScheduleStatus.PAUSED
-        return ScheduleStatus.ENDED if self.next_fire_at is None else ScheduleStatus.ACTIVE
+        return ScheduleStatus.of(paused=self.paused, fires=self.next_fire_at is not None)
 
     def to_dict(self) -> dict[str, Any]:
         """What people want to know of it, for JSON and the like."""

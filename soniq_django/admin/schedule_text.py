@@ -41,8 +41,7 @@ def interval(seconds: float) -> str:
 
 def status(*, paused: bool, fires: bool) -> SafeString:
     """Where it stands, as a coloured label."""
-    going = ScheduleStatus.ACTIVE if fires else ScheduleStatus.ENDED
-    status = ScheduleStatus.PAUSED if paused else going
+    status = ScheduleStatus.of(paused=paused, fires=fires)
     labels = {
         ScheduleStatus.ACTIVE: _("active"),
         ScheduleStatus.PAUSED: _("paused"),

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from datetime import datetime
 
 from django.core.management.color import Style
 from django.utils import timezone
 
 from soniq.durations import rough
+from soniq.schedule_records import ScheduleStatus
 from soniq.visible import visible_line
 from soniq_django.commands.tables import Cell, Column, Paint, counted, cut, table
-from soniq_django.status.records import Status, WorkerStatus
+from soniq_django.status.records import ScheduleState, Status, WorkerStatus
+from soniq_django.status.schedules import DEAD
 
 LATE = 300.0  # seconds for which a due job may wait before it is coloured
 MOST_NAMES = 3  # kinds of jobs that are named in the line of a worker
@@ -30,6 +33,7 @@ def lines_of(status: Status, style: Style, *, width: int | None, verbosity: int 
         [f"{heading('Queue')} on {status.database}, {at}"],
         _queues(status, style, width),
         _workers(status, style, width, verbosity),
+        _schedules(status, style, width),
         _summary(status, style, width),
     ]
     notes = _notes(status)
@@ -113,6 +117,44 @@ def _for(seconds: float | None) -> str:
     return "" if seconds is None else f" ({rough(seconds)})"
 
 
+def _schedules(status: Status, style: Style, width: int | None) -> list[str]:
+    if not status.schedules:
+        return []
+    columns = [Column("SCHEDULE"), Column("NEXT"), Column("LAST"), Column("RULE")]
+    rows: list[list[str | Cell]] = [
+        [one.name, _next(one, status.at, style), _last(one, status.at, style), _rule(one)]
+        for one in status.schedules
+    ]
+    return table(columns, rows, heading=style.MIGRATE_LABEL, width=width)
+
+
+def _next(schedule: ScheduleState, at: datetime, style: Style) -> str | Cell:
+    """The next fire time by the clock of the heading; of one that nobody fires, for how long it is due."""
+    if schedule.next_fire_at is None:
+        return Cell(schedule.status, style.WARNING if schedule.status == ScheduleStatus.PAUSED else None)
+    late = (at - schedule.next_fire_at).total_seconds()
+    if late > LATE:
+        return Cell(f"due for {rough(late)}", style.WARNING)
+    return timezone.localtime(schedule.next_fire_at).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _last(schedule: ScheduleState, at: datetime, style: Style) -> str | Cell:
+    """What became of the last job, and how long ago its fire time was."""
+    if schedule.last_outcome is None:
+        return NOTHING
+    dead = schedule.last_outcome == DEAD
+    told = f"gave up ({schedule.last_reason})" if dead else schedule.last_outcome
+    if schedule.last_fire_at is not None:
+        told += f", {rough((at - schedule.last_fire_at).total_seconds())} ago"
+    return Cell(told, style.ERROR if dead else None)
+
+
+def _rule(schedule: ScheduleState) -> str:
+    """In words; with the time zone of a cron rule, if that is not the one of the heading."""
+    elsewhere = schedule.cron is not None and schedule.timezone != timezone.get_current_timezone_name()
+    return f"{schedule.rule} ({schedule.timezone})" if elsewhere else schedule.rule
+
+
 def _summary(status: Status, style: Style, width: int | None) -> list[str]:
     through = status.throughput
     done = "not counted" if through.done is None else f"{through.done} done"
@@ -151,6 +193,8 @@ def _notes(status: Status) -> list[str]:
         notes.append("There are more queues and priorities than were looked at.")
     if status.more_workers:
         notes.append("There are more workers than are listed.")
+    if status.more_schedules:
+        notes.append("There are more schedules than are listed.")
     if status.unknown_reach is not None:
         notes.append(f"Unknown names were looked for among the first {status.unknown_reach:,} due jobs.")
     return notes

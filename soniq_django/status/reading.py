@@ -21,6 +21,7 @@ from soniq_django.status.records import (
     Throughput,
     UnknownJobs,
 )
+from soniq_django.status.schedules import schedules
 from soniq_django.status.working import Working, working
 from soniq_django.store.errors import translated
 
@@ -41,6 +42,7 @@ def read_status(backend: DjangoBackend, registry: Registry, settings: Settings) 
         workers = working(backend, dead_after=settings.dead_after)
         throughput = _throughput(backend, registry, settings)
         letters = _dead_letters(backend)
+        repeating, more_schedules = schedules(backend)
     due = backend.overdue(seconds=0.0, limit=UNKNOWN_REACH + 1)
     registry.learn(job.job_name for job in due[:UNKNOWN_REACH])
     unknown: dict[str, list[float]] = {}
@@ -55,6 +57,8 @@ def read_status(backend: DjangoBackend, registry: Registry, settings: Settings) 
         workers=workers.workers,
         more_workers=workers.more_workers,
         orphans=workers.orphans,
+        schedules=repeating,
+        more_schedules=more_schedules,
         throughput=throughput,
         dead_letters=letters,
         unknown=tuple(

@@ -58,6 +58,24 @@ class WorkerStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleState:
+    """One schedule, and what became of its last job."""
+
+    name: str
+    job_name: str
+    rule: str  # in words, such as "every day at 03:00"; a cron rule that has none as it is written
+    cron: str | None
+    every: float | None  # seconds
+    timezone: str  # in which a cron rule is read
+    status: str  # "active", "paused" or "ended"
+    next_fire_at: datetime | None  # None: paused or ended
+    last_fire_at: datetime | None  # the one that its last job stands for
+    last_job_id: str | None
+    last_outcome: str | None  # the status of that job, "dead_letter" or "removed"; None: there was no job yet
+    last_reason: str | None  # of a dead letter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UnknownJobs:
     """Due jobs of one name for which there is no code here."""
 
@@ -94,11 +112,17 @@ class Status:
     workers: tuple[WorkerStatus, ...]
     more_workers: bool
     orphans: Count  # jobs in processing whose worker is not known any more
+    schedules: tuple[ScheduleState, ...]  # by name
+    more_schedules: bool
     throughput: Throughput
     dead_letters: DeadLetters
     unknown: tuple[UnknownJobs, ...]
     unknown_reach: int | None  # if there are more due jobs: how many of them were looked at
 
     def to_dict(self) -> dict[str, Any]:
-        """For programs: each count is ``{"value": N, "capped": bool}``."""
-        return {**asdict(self), "at": self.at.isoformat()}
+        """For programs: each count is ``{"value": N, "capped": bool}``, each time in ISO 8601."""
+        row = asdict(self)
+        for schedule in row["schedules"]:
+            for name in ("next_fire_at", "last_fire_at"):
+                schedule[name] = None if schedule[name] is None else schedule[name].isoformat()
+        return {**row, "at": self.at.isoformat()}

@@ -17,8 +17,9 @@ from django.test.utils import CaptureQueriesContext
 
 from soniq import Soniq, transitions
 from soniq.jobs import ClaimRequest, DeadLetterReason, WorkerInfo
-from soniq_django.models import DeadLetterJob, Job, Worker
+from soniq_django.models import DeadLetterJob, Job, Schedule, Worker
 from soniq_django.status import depth, read_status, reading, working
+from soniq_django.status import schedules as status_schedules
 from soniq_django.status.records import Count
 from tests.shop.jobs import resize_picture, send_receipt
 from tests.support.commands import Terminal, run
@@ -176,6 +177,69 @@ def test_what_is_not_counted_to_its_end_says_so(app: Soniq, alias: str, monkeypa
     assert "Unknown names were looked for among the first 2 due jobs." in told
 
 
+def test_schedules_are_shown_with_their_rule_and_next_fire_time(app: Soniq, alias: str, settings) -> None:
+    settings.TIME_ZONE = "Europe/Berlin"
+    app.scheduler.add_now(noop, name="nightly", cron="0 3 * * *", timezone="Europe/Berlin")
+    app.scheduler.add_now(noop, name="abroad", cron="0 9 * * 1-5", timezone="Asia/Tokyo")
+    app.scheduler.add_now(noop, name="often", every=300)
+    app.scheduler.pause_now("often")
+    app.scheduler.add_now(noop, name="over", every=60, ends_at=datetime(2020, 1, 1, tzinfo=UTC))
+    rows = Schedule.objects.using(alias)
+    rows.filter(pk="nightly").update(next_fire_at=datetime(2031, 7, 1, 1, tzinfo=UTC))
+    rows.filter(pk="abroad").update(next_fire_at=datetime.now(UTC) - timedelta(hours=3))
+
+    told = run("soniq_status", "--database", alias).out
+
+    assert re.search(r"^nightly +2031-07-01 03:00:00 +- +every day at 03:00$", told, re.MULTILINE)
+    assert re.search(
+        r"^abroad +due for 3 h +- +Monday to Friday at 09:00 \(Asia/Tokyo\)$", told, re.MULTILINE
+    )
+    assert re.search(r"^often +paused +- +every 5 minutes$", told, re.MULTILINE)
+    assert re.search(r"^over +ended +- +every minute$", told, re.MULTILINE)
+    assert [one.name for one in look(app).schedules] == ["abroad", "nightly", "often", "over"]
+
+
+def test_a_schedule_says_what_became_of_its_last_job(app: Soniq, alias: str) -> None:
+    worker = register(app)
+    jobs = {}
+    for name in ("done", "gave up", "waits", "removed"):
+        app.scheduler.add_now(noop, name=name, every=60)
+        jobs[name] = app.scheduler.run_now(name)
+    first, second, *_ = sorted(claim(app, worker, 4), key=lambda one: list(jobs.values()).index(one.job_id))
+    assert app.backend.apply(
+        [
+            transitions.succeed(first, result_json=None, ttl=60),
+            transitions.bury(second, reason=DeadLetterReason.TIMEOUT, error="too slow"),
+        ]
+    ) == [True, True]
+    Job.objects.using(alias).filter(pk=jobs["waits"]).update(status=Job.Status.QUEUED)
+    Job.objects.using(alias).filter(pk=jobs["removed"]).delete()
+    Schedule.objects.using(alias).filter(pk="done").update(
+        last_fire_at=datetime.now(UTC) - timedelta(hours=5)
+    )
+
+    told = run("soniq_status", "--database", alias).out
+    found = {one["name"]: one for one in look(app).to_dict()["schedules"]}
+
+    assert re.search(r"^done +\S+ \S+ +done, 5 h ago +every minute$", told, re.MULTILINE)
+    assert re.search(r"^gave up +\S+ \S+ +gave up \(timeout\) +every minute$", told, re.MULTILINE)
+    assert re.search(r"^waits +\S+ \S+ +queued +every minute$", told, re.MULTILINE)
+    assert re.search(r"^removed +\S+ \S+ +removed +every minute$", told, re.MULTILINE)
+    assert (found["gave up"]["last_outcome"], found["gave up"]["last_reason"]) == ("dead_letter", "timeout")
+    assert found["gave up"]["last_job_id"] == jobs["gave up"]
+
+
+def test_of_very_many_schedules_the_first_are_listed(app: Soniq, alias: str, monkeypatch) -> None:
+    monkeypatch.setattr(status_schedules, "MOST_SCHEDULES", 2)
+    for name in "abc":
+        app.scheduler.add_now(noop, name=name, every=60)
+
+    told = run("soniq_status", "--database", alias).out
+
+    assert "There are more schedules than are listed." in told
+    assert [one.name for one in look(app).schedules] == ["a", "b"]
+
+
 def test_a_look_at_many_jobs_takes_as_many_queries_as_one_at_few(app: Soniq, alias: str) -> None:
     """And each of them has its limit, or is one look-up."""
     send_receipt.enqueue(order_id=1)
@@ -194,12 +258,17 @@ def test_json_is_one_object_with_everything(app: Soniq, alias: str) -> None:
     worker = register(app)
     noop.enqueue()
     claim(app, worker)
+    app.scheduler.add_now(noop, name="nightly", cron="0 3 * * *", timezone="Europe/Berlin")
 
     found = json.loads(run("soniq_status", "--json", "--database", alias).out)
 
     assert found["queues"][0]["processing"] == {"value": 1, "capped": False}
     assert found["workers"][0]["id"] == worker
     assert found["workers"][0]["jobs"][0]["job_name"] == "yard.noop"
+    [schedule] = found["schedules"]
+    assert (schedule["rule"], schedule["cron"]) == ("every day at 03:00", "0 3 * * *")
+    assert (schedule["timezone"], schedule["status"]) == ("Europe/Berlin", "active")
+    assert datetime.fromisoformat(schedule["next_fire_at"]) > datetime.now(UTC)
     assert set(found) >= {"database", "at", "throughput", "dead_letters", "unknown", "orphans"}
 
 

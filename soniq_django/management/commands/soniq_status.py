@@ -27,7 +27,8 @@ class Command(SoniqCommand):
 
     help = (
         "Show the queues with what is due, delayed and processing, the workers with their last heartbeat "
-        "and what they run, what ended in the last five minutes, dead letters by reason, and due jobs whose "
+        "and what they run, the schedules with their next fire time and what became of their last "
+        "job, what ended in the last five minutes, dead letters by reason, and due jobs whose "
         "name this code does not have. Reads a bounded number of rows, so it is cheap on large tables: of "
         "each queue no more than 10,000 jobs are counted, and 10,000+ says that there are "
         "more. Exit code 0; 2: the database could not be asked."
