@@ -27,7 +27,13 @@ from soniq.visible import visible_line
 from soniq_django.admin import formatting
 from soniq_django.admin.database import database
 from soniq_django.admin.fields import JobFields
-from soniq_django.admin.filters import JobNameFilter, QueueFilter, ReasonFilter, ReplayedFilter
+from soniq_django.admin.filters import (
+    JobNameFilter,
+    QueueFilter,
+    ReasonFilter,
+    ReplayedFilter,
+    ScheduleFilter,
+)
 from soniq_django.admin.history import note
 from soniq_django.admin.permissions import may, url_to_look_at
 from soniq_django.admin.replay_form import ReplayForm
@@ -57,7 +63,7 @@ class DeadLetterAdmin(JobFields, TableAdmin):
         "resurrection_count",
     )
     list_display_links = ("short_id", "called")
-    list_filter = (ReasonFilter, QueueFilter, JobNameFilter, ReplayedFilter)
+    list_filter = (ReasonFilter, QueueFilter, JobNameFilter, ReplayedFilter, ScheduleFilter)
     ordering = ("-moved_to_dead_letter_at", "-id")
     search_fields = ("job_name",)
     search_help_text = _("An id, or a part of a job's name.")

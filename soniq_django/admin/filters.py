@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from soniq.schedule_records import ScheduleStatus
+from soniq.schedule_records import CONTEXT_KEY, ScheduleStatus
 from soniq.visible import visible_line
 from soniq_django.admin.formatting import REASONS
 from soniq_django.conf import current_app
@@ -86,6 +86,27 @@ class CodeFilter(admin.SimpleListFilter):
         if self.value() != "unknown":
             return queryset
         return queryset.filter(status=Job.Status.QUEUED).exclude(job_name__in=list(current_app().registry))
+
+
+class ScheduleFilter(admin.SimpleListFilter):
+    """What one schedule has made. Offers none, as there may be many: a schedule's page leads here."""
+
+    title = _("schedule")
+    parameter_name = "schedule"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """The chosen one."""
+        chosen = self.value()
+        return [(chosen, visible_line(chosen))] if chosen else []
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The rows whose context names it."""
+        value = self.value()
+        if not value:
+            return queryset
+        if "\x00" in value:  # PostgreSQL refuses to be asked
+            return queryset.none()
+        return queryset.filter(**{f"context__{CONTEXT_KEY}__name": value})
 
 
 class ReasonFilter(admin.SimpleListFilter):

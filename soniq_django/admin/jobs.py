@@ -22,7 +22,7 @@ from soniq.visible import visible_line
 from soniq_django.admin import formatting
 from soniq_django.admin.database import database
 from soniq_django.admin.fields import JobFields
-from soniq_django.admin.filters import CodeFilter, JobNameFilter, QueueFilter
+from soniq_django.admin.filters import CodeFilter, JobNameFilter, QueueFilter, ScheduleFilter
 from soniq_django.admin.history import note
 from soniq_django.admin.permissions import may, url_to_look_at
 from soniq_django.admin.table import TableAdmin, as_uuid
@@ -46,7 +46,7 @@ class JobAdmin(JobFields, TableAdmin):
         "updated",
     )
     list_display_links = ("short_id", "listed_name")
-    list_filter = ("status", QueueFilter, JobNameFilter, CodeFilter)
+    list_filter = ("status", QueueFilter, JobNameFilter, CodeFilter, ScheduleFilter)
     ordering = ("-id",)
     search_fields = ("job_name", "dedup_key")
     search_help_text = _("An id, or a part of a job's name or dedup key.")

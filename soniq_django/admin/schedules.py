@@ -9,11 +9,12 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten_fieldsets, quote, unquote
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -28,7 +29,7 @@ from soniq_django.admin.history import note
 from soniq_django.admin.permissions import may
 from soniq_django.admin.table import ModelAdmin, TableAdmin
 from soniq_django.backend import scheduler_on
-from soniq_django.models import Job, Schedule
+from soniq_django.models import DeadLetterJob, Job, Schedule
 from soniq_django.store.schedule_rows import schedule_record
 
 REFUSALS = 5  # that are told one by one
@@ -54,7 +55,7 @@ class ScheduleAdmin(TableAdmin):
             (_("Rule"), {"fields": ["rule", "timezone", "starts_at", "ends_at"]}),
             (_("Job"), {"fields": ["pretty_args", "queue", "priority"]}),
             (_("Policies"), {"fields": ["misfire", "max_age", "overlap", "jitter"]}),
-            (_("So far"), {"fields": ["last_fire_at", "last_job", "fired", "skipped"]}),
+            (_("So far"), {"fields": ["last_fire_at", "last_job", "past_jobs", "fired", "skipped"]}),
             (
                 _("Origin"),
                 {"fields": ["declared", "overridden", "declared_at", "created_at", "updated_at"]},
@@ -131,6 +132,23 @@ class ScheduleAdmin(TableAdmin):
             current_app=self.admin_site.name,
         )
         return format_html('<a href="{}">{}</a>', url, formatting.short_id(schedule.last_job_id))
+
+    @admin.display(description=_("jobs"))
+    def past_jobs(self, schedule: Schedule) -> SafeString | None:
+        """Leads to the jobs that it has made and that are still kept, and to those that gave up."""
+        # The job's name as well: its rows are picked out first, and the context of few is looked into.
+        chosen = urlencode({"job_name": schedule.job_name, "schedule": schedule.name})
+        lists = [
+            (f"{self._list_of(model)}?{chosen}", label)
+            for model, label in ((Job, _("jobs")), (DeadLetterJob, _("dead letters")))
+            if self.admin_site.is_registered(model)
+        ]
+        return format_html_join(", ", '<a href="{}">{}</a>', lists) if lists else None
+
+    def _list_of(self, model: type[Model]) -> str:
+        meta = model._meta  # noqa: SLF001  # Django's documented API
+        name = f"admin:{meta.app_label}_{meta.model_name}_changelist"
+        return reverse(name, current_app=self.admin_site.name)
 
     # -- steering
 

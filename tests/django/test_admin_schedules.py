@@ -1,14 +1,16 @@
 """Schedules in the admin: when they fire, and steering them."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from html import unescape
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import quote
+from django.utils.html import escape
 
 from soniq_django.conf import current_app
-from soniq_django.models import Job, Schedule
+from soniq_django.models import DeadLetterJob, Job, Schedule
 from tests.shop.jobs import send_receipt
 from tests.support.admin import act, page, said, staff
 
@@ -44,6 +46,20 @@ def test_list_shows_the_rule_the_zone_and_the_next_fire_time(admin_client):
         '<span class="soniq-badge soniq-schedule-ended">ended</span>',
     ):
         assert shown in text
+
+
+def bury(job_id):
+    """As if a worker had given the job up."""
+    job = Job.objects.get(pk=job_id)
+    same = ("id", "job_name", "queue", "priority", "args", "max_attempts", "context")
+    DeadLetterJob.objects.create(
+        **{name: getattr(job, name) for name in same},
+        attempts=1,
+        dead_letter_reason="timeout",
+        original_created_at=job.created_at,
+        tags=[],
+    )
+    job.delete()
 
 
 @pytest.mark.parametrize("status", ["active", "paused", "ended"])
@@ -169,6 +185,34 @@ def test_every_deed_needs_its_permission_and_a_post(client, verb):
 
     assert Schedule.objects.values().get() == before
     assert client.post(page("schedule", verb, "nightly")).status_code == 302
+
+
+@pytest.mark.parametrize("name", ["nightly", ODD])
+def test_page_leads_to_the_jobs_and_dead_letters_that_the_schedule_made(admin_client, name):
+    made(name)
+    made("other")
+    service = current_app().scheduler
+    job_id, gave_up, _ = service.run_now(name), service.run_now(name), service.run_now("other")
+    send_receipt.enqueue(order_id=7)
+    bury(gave_up)
+
+    text = admin_client.get(page("schedule", "change", quote(name))).text
+    jobs, letters = (
+        unescape(found) for found in re.findall(r'<a href="([^"]*/(?:job|deadletterjob)/\?[^"]*)">', text)
+    )
+
+    def listed(url):
+        shown = admin_client.get(url)
+        assert escape(name) in shown.text  # as the chosen filter
+        return [str(row.pk) for row in shown.context["cl"].result_list]
+
+    assert (listed(jobs), listed(letters)) == ([job_id], [gave_up])
+
+
+def test_a_schedule_that_no_database_takes_is_one_without_jobs(admin_client):
+    send_receipt.enqueue(order_id=7)
+    shown = admin_client.get("/admin/soniq_django/job/", {"schedule": "a\x00b"})
+    assert list(shown.context["cl"].result_list) == []
 
 
 def test_schedules_are_neither_added_nor_edited_here(admin_client):
