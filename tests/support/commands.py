@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from io import StringIO
 
-from django.core.management import CommandError, call_command
+from django.core.management import BaseCommand, CommandError, call_command
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Terminal(StringIO):
         return True
 
 
-def run(name: str, *arguments: str, out: StringIO | None = None) -> Told:
+def run(name: str | BaseCommand, *arguments: str, out: StringIO | None = None) -> Told:
     """Call a command as its program would: an error is its message on the error stream, and its code."""
     out, err = out or StringIO(), StringIO()
     code = 0

@@ -120,7 +120,7 @@ class Command(WithExamples):
     def handle(self, *args: Any, **options: Any) -> None:
         """Run one worker, or a supervisor of several."""
         app = current_app()
-        log_to_console(options["verbosity"], self.stderr)
+        self.show_log(options["verbosity"])
         try:
             app.backend.check_can_work()
         except ConfigurationError as error:
@@ -159,21 +159,21 @@ class Command(WithExamples):
                 progress.expect(
                     lambda: app.backend.count_due(queues=worker.info.queues, names=tuple(app.registry))
                 )
-            elif talks:
-                self.stdout.write(banner(app, worker))
+            if talks:
+                self.began(app, worker, options)
                 self.stdout.flush()
             limit_silence_everywhere()
             connections.close_all()  # from here on the worker's own threads talk to the database
-            asyncio.run(self.run_worker(worker, progress, talks=talks))
+            asyncio.run(self.run_worker(worker, progress, options))
 
-    async def run_worker(self, worker: Worker, progress: Progress, *, talks: bool) -> None:
+    async def run_worker(self, worker: Worker, progress: Progress, options: dict[str, Any]) -> None:
         """Run it until it has stopped; as a program, end there if code of a job cannot be ended."""
         loop = asyncio.get_running_loop()
         stop_with_supervisor(lambda: loop.call_soon_threadsafe(worker.stop))
         await worker.run(handle_signals=True)
         progress.close()
-        if talks:
-            self.stdout.write(f"Stopped after {worker.processed} {_jobs(worker.processed)}.")
+        if options["verbosity"] > 0:
+            self.ended(worker, options)
         self.stdout.flush()
         if worker.left_behind and self.is_program:
             # A thread cannot be stopped, and a task that swallows its cancellation neither. Both would
@@ -182,6 +182,21 @@ class Command(WithExamples):
             os._exit(0)
         if self.is_program:
             end_process_within(worker.time_left)
+
+    # -- what it says of itself
+
+    def show_log(self, verbosity: int) -> None:
+        """Show what the worker logs, where the project does not."""
+        log_to_console(verbosity, self.stderr)
+
+    def began(self, app: Soniq, worker: Worker, options: dict[str, Any]) -> None:
+        """Say what runs here; a drain shows how far it is instead."""
+        if not options["run_once"]:
+            self.stdout.write(banner(app, worker))
+
+    def ended(self, worker: Worker, options: dict[str, Any]) -> None:
+        """Say that it has stopped."""
+        self.stdout.write(f"Stopped after {worker.processed} {_jobs(worker.processed)}.")
 
 
 def _measure(options: dict[str, Any]) -> None:

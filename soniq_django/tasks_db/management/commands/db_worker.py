@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from argparse import ArgumentParser, ArgumentTypeError, BooleanOptionalAction
+from argparse import ArgumentParser, BooleanOptionalAction
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import CommandError
 
-from soniq_django.commands.options import whole
+from soniq import Soniq
+from soniq.worker import Worker
 from soniq_django.management.commands import soniq_worker
 from soniq_django.tasks.backend import SoniqBackend
 from soniq_django.tasks.compat import task_backends
+from soniq_django.tasks_db.logs import logger, show
+from soniq_django.tasks_db.options import backend_alias, interval, max_tasks, worker_id
 
 ALL = "*"
-LONGEST_ID = 64  # characters of a worker's id
 
 
 class Command(soniq_worker.Command):
@@ -39,26 +40,32 @@ class Command(soniq_worker.Command):
         add("--queue-name", default="default", metavar="A,B", help="run tasks of these queues; * = of all")
         add("--exclude-queues", default="", metavar="A,B", help="with --queue-name *: but not of these")
         add("--batch", action="store_true", help="work through everything that is due, and exit")
-        add("--max-tasks", type=whole(least=1), metavar="N", help="run at most N tasks, and exit")
+        add("--max-tasks", type=max_tasks, metavar="N", help="run at most N tasks, and exit")
         add(
             "--reload",
             action=BooleanOptionalAction,
             default=settings.DEBUG,
             help="replace the worker when the code changes (default: DEBUG; never with --batch)",
         )
-        add("--backend", dest="backend_name", metavar="ALIAS", help="the entry of TASKS, if it has several")
+        add(
+            "--backend",
+            dest="backend_name",
+            type=backend_alias,
+            metavar="ALIAS",
+            help="the entry of TASKS, if it has several",
+        )
         add(
             "--interval",
-            type=_interval,
+            type=interval,
             metavar="SECONDS",
             help="without effect: SONIQ['POLL_INTERVAL'] says it, and on PostgreSQL workers are woken",
         )
         add(
             "--worker-id",
-            type=_worker_id,
+            type=worker_id,
             metavar="TEXT",
-            help="without effect: an id is made anew at each start, so that nobody takes a new worker for "
-            "the one that died",
+            help="what the worker is called in what it writes; its id is made anew at each start, so that "
+            "nobody takes a new worker for the one that died",
         )
         add(
             "--no-startup-delay",
@@ -82,8 +89,31 @@ class Command(soniq_worker.Command):
                 "run_once": options["batch"],
                 "max_jobs": options["max_tasks"],
                 "reload": options["reload"] and not options["batch"],
+                "worker_id": options["worker_id"],
             },
         )
+
+    def show_log(self, verbosity: int) -> None:
+        """What is logged of tasks; of the worker's own log what somebody has to look at."""
+        super().show_log(0)
+        show(verbosity, self.stdout)
+
+    def began(self, app: Soniq, worker: Worker, options: dict[str, Any]) -> None:
+        """In the words of django-tasks-db."""
+        queues = ALL if worker.info.queues is None else ",".join(worker.info.queues)
+        logger.info("Starting worker worker_id=%s queues=%s", _name(worker, options), queues)
+
+    def ended(self, worker: Worker, options: dict[str, Any]) -> None:
+        """The same."""
+        most = options["max_jobs"]
+        if most is not None and worker.processed >= most:
+            told = "Run maximum tasks (%d) on worker=%s - exiting gracefully."
+            logger.info(told, worker.processed, _name(worker, options))
+        elif options["run_once"]:
+            told = "No more tasks to run for worker_id=%s - exiting gracefully."
+            logger.info(told, _name(worker, options))
+        else:
+            logger.info("Stopped worker_id=%s - exiting gracefully.", _name(worker, options))
 
 
 _OWN = (
@@ -98,6 +128,10 @@ _OWN = (
 )
 
 
+def _name(worker: Worker, options: dict[str, Any]) -> str:
+    return options["worker_id"] or worker.info.id
+
+
 def _queues(options: dict[str, Any]) -> str | None:
     """The queues as ``soniq_worker`` takes them; None = all."""
     backend = _backend(options["backend_name"])
@@ -105,7 +139,7 @@ def _queues(options: dict[str, Any]) -> str | None:
     excluded = _names(options["exclude_queues"])
     if ALL not in names:
         if excluded:
-            raise CommandError("--exclude-queues takes something from all queues: give --queue-name '*', too")
+            raise CommandError("--exclude-queues can only be used with --queue-name=*")
         return ",".join(names)
     if not excluded:
         return None
@@ -139,19 +173,3 @@ def _backend(alias: str | None) -> SoniqBackend:
 
 def _names(text: str) -> set[str]:
     return {name.strip() for name in text.split(",")} - {""}
-
-
-def _interval(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not math.isfinite(seconds) or seconds < 0:
-        raise ArgumentTypeError(f"{text!r}: give 0 or more seconds")
-    return seconds
-
-
-def _worker_id(text: str) -> str:
-    if not 0 < len(text) <= LONGEST_ID:
-        raise ArgumentTypeError(f"{text!r}: give 1 to {LONGEST_ID} characters")
-    return text
