@@ -99,7 +99,7 @@ class Soniq:
             self.backend, self.producer, self.settings, ready=self._make_ready, run=self._run
         )
         self._retry_policy = _with_methods("retry_policy", retry_policy, "delay_for")
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a handler of a signal that enqueues may interrupt its holder
         self._ready = False
         self._closed = False
 

@@ -91,7 +91,9 @@ class ScheduleNotFound(SoniqError):
 
 
 class InvalidEnqueue(SoniqError):
-    """An option of one enqueue is wrong: queue, priority, scheduled_at."""
+    """An option of one enqueue is wrong: queue, priority, scheduled_at; or a handler of a signal makes it
+    while what it has interrupted is using the same connection.
+    """
 
     code = "invalid_enqueue"
 

@@ -34,7 +34,7 @@ class UUID7Factory:
     ) -> None:
         self._clock_ns = clock_ns
         self._random_bytes = random_bytes
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._last = 0
 
     def __call__(self) -> uuid.UUID:
@@ -45,6 +45,8 @@ class UUID7Factory:
         """A new id as a number of 128 bits."""
         millis = self._clock_ns() // 1_000_000
         tail = int.from_bytes(self._random_bytes(10), "big") >> (80 - _RANDOM_BITS)
+        # A handler of a signal may interrupt the holder and get an id itself: hence an RLock. Such handlers
+        # are called where functions are, and in the block there is none.
         with self._lock:
             value = (millis << _RANDOM_BITS) | tail
             last = self._last >> _RANDOM_BITS
@@ -58,7 +60,7 @@ class UUID7Factory:
 
     def after_fork(self) -> None:
         """A fork may copy a held lock; and a child that counted on would repeat its parent's ids."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._last = 0
 
 

@@ -28,6 +28,7 @@ class SoniqConfig(AppConfig):
             context,  # noqa: F401  # registers language and time zone
         )
         from soniq_django.conf import configure  # noqa: PLC0415  # as above
+        from soniq_django.mid_use import load_early  # noqa: PLC0415  # as above
         from soniq_django.references import register  # noqa: PLC0415  # as above
         from soniq_django.task_modules import discover  # noqa: PLC0415  # as above
 
@@ -40,6 +41,7 @@ class SoniqConfig(AppConfig):
             if _checks_come():
                 return
             raise
+        load_early()
         autodiscover_modules(settings.jobs_module)
         discover()
         if settings.dev_worker:

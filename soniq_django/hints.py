@@ -61,7 +61,7 @@ class HintSender:
     def __init__(self, alias: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._alias = alias
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a handler of a signal that enqueues may interrupt its holder
         self._told: dict[str, float] = {}  # when the last hint at a queue was about to be sent
         self._left: set[str] = set()  # queues that others left to the thread that sends
         self._since: float | None = None  # when that thread began; None = there is none
@@ -70,7 +70,9 @@ class HintSender:
         """Tell the workers about ``queues``, or leave it to the thread that is sending."""
         with self._lock:
             now = self._clock()
-            self._left.update(queue for queue in queues if now - self._told.get(queue, -QUIET) >= QUIET)
+            wanted = {queue for queue in queues if now - self._told.get(queue, -QUIET) >= QUIET}
+            # From here on without a call, between which a handler might take the set that is added to.
+            self._left |= wanted
             if not self._left:
                 return
             # One that hangs, or was in the process that forked this one, is not waited for.

@@ -14,6 +14,7 @@ from soniq.jobs import Claim, ClaimRequest, NewJob
 from soniq.transitions import Change
 from soniq_django.clock import instead_of_now
 from soniq_django.hints import CHANNEL, hint_after_commit
+from soniq_django.mid_use import refuse_in_mid_use
 from soniq_django.store.conflicts import despite_conflicts
 from soniq_django.store.mysql import MySQLStatements
 from soniq_django.store.orm import OrmStatements
@@ -35,7 +36,11 @@ class HotPath(Tables):
         self._notify = notify
 
     def enqueue(self, jobs: Iterable[NewJob]) -> list[str]:
-        """See :class:`soniq.backend.StorageBackend`, and :mod:`soniq_django.transactions`."""
+        """See :class:`soniq.backend.StorageBackend`, and :mod:`soniq_django.transactions`.
+
+        :raises InvalidEnqueue: a handler of a signal calls that interrupted a use of the same connection
+        """
+        refuse_in_mid_use(self.connection)
         try:
             others = open_elsewhere(self.alias)
             return enqueue_after(others, jobs, self._enqueue) if others else self._enqueue(jobs)

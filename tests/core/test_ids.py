@@ -58,6 +58,33 @@ def test_every_id_has_version_7_and_the_rfc_variant(times, byte):
         assert (value.int >> 62) & 0b11 == 0b10
 
 
+@pytest.mark.timeout(20)
+def test_a_handler_of_a_signal_that_interrupts_the_making_of_an_id_gets_one():
+    """It would wait for the thread that it has interrupted for ever."""
+    make = UUID7Factory()
+
+    class Interrupted:
+        """The factory's lock, with a handler that comes as soon as it is held."""
+
+        def __init__(self, lock):
+            self.lock = lock
+
+        def __enter__(self):
+            self.lock.__enter__()
+            if not made:
+                made.append(None)
+                made.append(make())
+
+        def __exit__(self, *error):
+            self.lock.__exit__(*error)
+
+    made = []
+    make._lock = Interrupted(make._lock)
+    made.append(make())
+    made.append(make())
+    assert made[1:] == sorted(set(made[1:]))
+
+
 @given(MILLIS, st.binary(min_size=10, max_size=10))
 def test_the_first_48_bits_are_the_time_and_the_rest_is_random(millis, random):
     """The timestamp is Unix time in milliseconds; 74 bits are left to chance."""

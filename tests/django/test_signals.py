@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from django.dispatch import Signal
 from soniq import Snooze, Soniq, default_app
 from soniq.jobs import ClaimRequest, WorkerInfo
 from soniq.testing import wait_until
+from soniq.worker import Worker
 from soniq_django.backend import DjangoBackend
 from soniq_django.connections import DjangoEnvironment
 from soniq_django.signals import (
@@ -304,25 +306,43 @@ async def test_a_job_whose_worker_was_lost_too_often_is_told_as_dead_letter_alon
     assert facts["duration"] is None
 
 
+class SlowReceiver:
+    """Notes each job that it hears of, once it may: at the latest when the block ends, however it ends."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.go = threading.Event()
+        self.told: list[str] = []
+
+    def __call__(self, signal: Signal, job_id: str, **facts: Any) -> None:
+        self.entered.set()
+        self.go.wait(60)
+        self.told.append(job_id)
+
+
+@asynccontextmanager
+async def running(worker: Worker, slow: SlowReceiver) -> AsyncIterator[None]:
+    """The worker runs; after the block it has ended, and so has the thread that waits for the receiver."""
+    run = asyncio.create_task(worker.run())
+    try:
+        yield
+    finally:
+        slow.go.set()
+        await run
+
+
 async def test_a_receiver_that_is_slow_holds_up_neither_loop_nor_jobs(app: Soniq, connect: Any) -> None:
     """It is waited for at the end only."""
-    go, told = threading.Event(), []
-
-    def slow(signal: Signal, job_id: str, **facts: Any) -> None:
-        go.wait(20)
-        told.append(job_id)
-
+    slow = SlowReceiver()
     connect(job_succeeded, slow)
     ids = await app.enqueue_many(anoop, [{}] * 20)
     worker = app.worker(run_once=True)
-    running = asyncio.create_task(worker.run())
-    await wait_until(lambda: worker.processed == 20 and not worker._ledger.holding)
-    assert (await app.get_queue_stats())["done"] == 20
-    assert told == []
-    go.set()
-    await running
+    async with running(worker, slow):
+        await wait_until(lambda: worker.processed == 20 and not worker._ledger.holding, timeout=30)
+        assert (await app.get_queue_stats())["done"] == 20
+        assert slow.told == []
 
-    assert told == ids
+    assert slow.told == ids
 
 
 async def test_a_worker_claims_no_further_jobs_while_receivers_are_far_behind(
@@ -330,26 +350,18 @@ async def test_a_worker_claims_no_further_jobs_while_receivers_are_far_behind(
 ) -> None:
     """What they have yet to hear is bounded; when they have caught up, it goes on."""
     monkeypatch.setattr("soniq.reporter.BACKLOG", 5)
-    go, entered, told = threading.Event(), threading.Event(), []
-
-    def slow(signal: Signal, **facts: Any) -> None:
-        entered.set()
-        go.wait(20)
-        told.append(facts["job_id"])
-
+    slow = SlowReceiver()
     connect(job_succeeded, slow)
     await app.enqueue_many(anoop, [{}] * 200)
     worker = app.worker(run_once=True, concurrency=1)
     worker._pace.wanted = lambda **facts: 1  # one at a time, so that the bound is met before the end
-    running = asyncio.create_task(worker.run())
-    await wait_until(entered.is_set)
-    await wait_until(lambda: worker._reporter.behind)
-    await wait_until(lambda: not worker._slots.running and not worker._ledger.holding)
-    assert (await app.get_queue_stats())["done"] < 20
-    go.set()
-    await running
+    async with running(worker, slow):
+        await wait_until(slow.entered.is_set, timeout=30)
+        await wait_until(lambda: worker._reporter.behind, timeout=30)
+        await wait_until(lambda: not worker._slots.running and not worker._ledger.holding, timeout=30)
+        assert (await app.get_queue_stats())["done"] < 20
 
-    assert len(told) == 200
+    assert len(slow.told) == 200
 
 
 def test_nobody_listens_unless_somebody_does() -> None:

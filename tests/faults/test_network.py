@@ -22,30 +22,39 @@ def test_resets_in_mid_drain_lose_nothing(postgres, chance):
     postgres.check_rows()
 
 
-def test_a_claim_whose_answer_is_lost_is_still_run_by_its_owner(postgres):
+# What a worker sends last when it claims, and when it records an outcome.
+CLAIM = {"postgres": [b"SET status = 'processing'"], "mysql": [b"SET `status` = 'processing'", b"COMMIT"]}
+OUTCOME = {"postgres": [b"finished_at ="], "mysql": [b"SET `status` = 'done'", b"COMMIT"]}
+
+
+@pytest.mark.parametrize("vendor", ["postgres", "mysql"])
+def test_a_claim_whose_answer_is_lost_is_still_run_by_its_owner(request, vendor):
     """The database gave the jobs to the worker, which never heard of it. It asks, and runs them once."""
-    worker = postgres.start(database=postgres.proxied)
-    postgres.proxy.lose_answer_to(b"SET status = 'processing'")
-    jobs = postgres.enqueue_many(quick, [{}] * 3)
+    world = request.getfixturevalue(vendor)
+    worker = world.start(database=world.proxied)
+    world.proxy.lose_answer_to(*CLAIM[vendor])
+    jobs = world.enqueue_many(quick, [{}] * 3)
     worker.wait_for_log("is away, trying again")
-    assert postgres.proxy.answers_lost == 1
-    postgres.finish()
-    assert sorted(event.job for event in postgres.ledger.events("started")) == sorted(jobs)
-    assert {event.attempt for event in postgres.ledger.events("started")} == {1}
+    assert world.proxy.answers_lost == 1
+    world.finish()
+    assert sorted(event.job for event in world.ledger.events("started")) == sorted(jobs)
+    assert {event.attempt for event in world.ledger.events("started")} == {1}
 
 
-def test_an_outcome_whose_answer_is_lost_is_recorded_once(postgres):
+@pytest.mark.parametrize("vendor", ["postgres", "mysql"])
+def test_an_outcome_whose_answer_is_lost_is_recorded_once(request, vendor):
     """The database has it, and the worker cannot know; writing it again changes nothing."""
-    worker = postgres.start(database=postgres.proxied)
-    go = postgres.path()
-    held = postgres.enqueue(hold_again, until=str(go))
-    postgres.wait_started(held)
-    postgres.proxy.lose_answer_to(b"finished_at =")
+    world = request.getfixturevalue(vendor)
+    worker = world.start(database=world.proxied)
+    go = world.path()
+    held = world.enqueue(hold_again, until=str(go))
+    world.wait_started(held)
+    world.proxy.lose_answer_to(*OUTCOME[vendor])
     go.touch()
     worker.wait_for_log("is away, trying again")
-    assert postgres.proxy.answers_lost == 1
-    postgres.finish()
-    assert len(postgres.ledger.events("started", held)) == 1
+    assert world.proxy.answers_lost == 1
+    world.finish()
+    assert len(world.ledger.events("started", held)) == 1
 
 
 def test_a_worker_cut_off_loses_its_job_and_drops_its_late_result(postgres):

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +14,7 @@ from soniq import BackendUnavailable
 from tests.faults.harness.namespace import namespace
 from tests.faults.harness.pooler import PORT, missing_reason, pooler
 from tests.faults.harness.waiting import until
-from tests.faults.work.jobs import awrite, hold_again, write
+from tests.faults.work.jobs import awrite, hold_again, quick, write
 
 pytestmark = pytest.mark.system
 
@@ -179,6 +180,47 @@ def test_a_connection_that_falls_silent_is_given_up_within_ten_seconds(deafened,
     postgres.enqueue(write)
     postgres.wait_ended(40)
     postgres.finish()
+
+
+FAKETIME = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
+SKEW = 3600  # seconds
+
+
+@pytest.mark.skipif(FAKETIME is None, reason="no libfaketime on this machine (apt install libfaketime)")
+def test_a_wrong_clock_of_a_worker_changes_nothing(postgres):
+    """One is an hour fast, one an hour slow: the database's clock says what is due, and who lives."""
+
+    def start(skew):
+        environment = {
+            "LD_PRELOAD": str(FAKETIME),
+            "FAKETIME": f"{skew:+d}s",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+        worker = postgres.start("--concurrency", "2", environment=environment)
+        worker.unable = True  # what it writes into the ledger has its own time, and says nothing of claims
+        return worker
+
+    fast, slow = start(SKEW), start(-SKEW)
+    go = postgres.path()
+    held = [postgres.enqueue(hold_again, until=str(go)) for _ in range(2)]
+    for job in held:
+        postgres.wait_started(job)
+    now = time.time()
+    hour = {fast.id: now + SKEW, slow.id: now - SKEW}
+    for event in postgres.ledger.events("started"):
+        assert abs(event.at - hour[event.worker]) < 600, "the worker's clock is right"
+
+    later = postgres.enqueue_one(quick, due_in=3.0)
+    again = postgres.enqueue_many(write, [{"ms": 1}] * 200)
+    time.sleep(postgres.soniq["DEAD_AFTER"] + 2)  # for sweeps, by workers that could take each other for dead
+    go.touch()
+    postgres.finish()
+
+    jobs = [*held, later, *again]
+    assert [(postgres.job(job).attempts, postgres.job(job).crashes) for job in jobs] == [(1, 0)] * len(jobs)
+    assert {event.worker for event in postgres.ledger.events("started")} == {fast.id, slow.id}
+    row = postgres.job(later)
+    assert 0 <= (row.started_at - row.scheduled_at).total_seconds() < 5
 
 
 def answers(cluster):

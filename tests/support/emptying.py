@@ -7,7 +7,8 @@ is the table of migrations, since they belong to the schema; a test that changes
 
 from __future__ import annotations
 
-from django.db import connections, transaction
+from django.apps import apps
+from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import TransactionTestCase
 
@@ -17,8 +18,7 @@ OF_THE_SCHEMA = frozenset({"auth_permission", "django_content_type", "django_mig
 def empty(alias: str) -> None:
     """Delete all rows that tests may have written, whoever wrote them."""
     connection = connections[alias]
-    tables = set(connection.introspection.django_table_names(only_existing=True, include_views=False))
-    used = _used(connection, sorted(tables - OF_THE_SCHEMA))
+    used = _used(connection)
     if not used:
         return
     # PostgreSQL looks at foreign keys at the commit; the others are told not to look.
@@ -31,12 +31,27 @@ def empty(alias: str) -> None:
             cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")
 
 
-def _used(connection: BaseDatabaseWrapper, tables: list[str]) -> list[str]:
-    """Those of the tables that hold a row."""
-    query = " UNION ALL ".join(
+# By database and apps: which tables there are is asked once, and again if one of them is gone.
+_queries: dict[tuple[str, frozenset[str]], str] = {}
+
+
+def _used(connection: BaseDatabaseWrapper) -> list[str]:
+    """The tables that hold a row."""
+    key = str(connection.settings_dict["NAME"]), frozenset(apps.app_configs)
+    if key in _queries:
+        try:
+            return _first_column(connection, _queries[key])
+        except DatabaseError:
+            connection.close()
+    tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
+    _queries[key] = " UNION ALL ".join(
         f"SELECT '{table}' WHERE EXISTS (SELECT 1 FROM {connection.ops.quote_name(table)})"
-        for table in tables
+        for table in sorted(set(tables) - OF_THE_SCHEMA)
     )
+    return _first_column(connection, _queries[key])
+
+
+def _first_column(connection: BaseDatabaseWrapper, query: str) -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(query)
         return [row[0] for row in cursor.fetchall()]

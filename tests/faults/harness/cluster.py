@@ -78,6 +78,11 @@ class Cluster:
         """Whether there is a server."""
         return (self.data / "postmaster.pid").exists()
 
+    @property
+    def address(self) -> Path:
+        """Where its socket is."""
+        return self.directory
+
     def remove(self) -> None:
         """Stop it if it runs, and delete its directory."""
         if self.running:

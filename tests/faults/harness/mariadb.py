@@ -41,9 +41,15 @@ class SharedServer:
             for statement in MYSQL_HISTORY:
                 cursor.execute(statement)
 
-    def database(self) -> dict[str, Any]:
+    def database(self, **connection: Any) -> dict[str, Any]:
         """Django's settings of the database."""
-        return _settings(self.name)
+        return _settings(self.name) | connection
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens."""
+        settings = _settings(self.name)
+        return settings["HOST"], int(settings["PORT"] or 3306)
 
     def sessions(self) -> str:
         """What is open in the database, and what it does there."""

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a scratch server, for everything that a network does.
+"""A TCP proxy in front of a server, for everything that a network does.
 
 It runs in a thread of its own. Whatever is set takes effect on connections that exist, too.
 """
@@ -10,29 +10,32 @@ import struct
 import threading
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 PACKET = 512  # bytes that one connection sends, before others that wait for the line get their turn
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time to linger: close() sends RST
 
 
+Target: TypeAlias = Path | tuple[str, int]
+
+
 class Proxy:
-    """Passes bytes from a port to the Unix socket in ``directory``, and back.
+    """Passes bytes from a port to a target, and back: PostgreSQL's socket in a directory, or a host and port.
 
     ``delay``   seconds per direction and message
     ``rate``    bytes per second, of all connections together; 0 = as fast as it goes
     ``port``    where it listens
     """
 
-    def __init__(self, directory: Path, address: str = "127.0.0.1") -> None:
+    def __init__(self, target: Target, address: str = "127.0.0.1") -> None:
         self.address = address
         self.delay = 0.0
         self.rate = 0.0
         self.port = 0
         self.answers_lost = 0  # how often lose_answer_to() struck
-        self._target = directory
+        self._target = target
         self._links: set[_Link] = set()
-        self._lost: bytes | None = None
+        self._lost: list[bytes] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._thread.start()
@@ -51,14 +54,17 @@ class Proxy:
         self.delay = self.rate = 0.0
         self._call(self._set_open(True))
 
-    def retarget(self, directory: Path) -> None:
+    def retarget(self, target: Target) -> None:
         """New connections go there; the old ones are reset, as when an address moves."""
-        self._target = directory
+        self._target = target
         self.cut()
 
-    def lose_answer_to(self, text: bytes) -> None:
-        """The next message that contains ``text`` reaches the server; its answer is lost, with the link."""
-        self._lost = text
+    def lose_answer_to(self, *texts: bytes) -> None:
+        """The next message that contains the text reaches the server; its answer is lost, with the link.
+
+        Of several texts: the answer to the first message with the last one, on a link that sent the others.
+        """
+        self._lost = list(texts)
 
     def close(self) -> None:
         """Stop listening and reset what is open."""
@@ -101,8 +107,7 @@ class Proxy:
         self._links.add(link)
         try:
             await self._open.wait()
-            there = str(self._target / ".s.PGSQL.5432")
-            server_reader, link.server = await asyncio.open_unix_connection(there)
+            server_reader, link.server = await _connect(self._target)
             ways = [self._forward(link, reader), self._back(link, server_reader)]
             tasks = [asyncio.create_task(way) for way in ways]
             try:
@@ -121,9 +126,11 @@ class Proxy:
         assert link.server is not None
         while data := await reader.read(1 << 16):
             await self._travel(data)
-            if self._lost is not None and self._lost in data:
-                self._lost = None
-                link.loses_answer = True
+            if self._lost and self._lost[link.seen] in data:
+                link.seen += 1
+                if link.seen == len(self._lost):
+                    self._lost = []
+                    link.loses_answer = True
             link.server.write(data)
             await link.server.drain()
 
@@ -146,6 +153,12 @@ class Proxy:
         await self._open.wait()
 
 
+async def _connect(target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if isinstance(target, Path):
+        return await asyncio.open_unix_connection(str(target / ".s.PGSQL.5432"))
+    return await asyncio.open_connection(*target)
+
+
 class _Link:
     """One connection through the proxy."""
 
@@ -155,6 +168,7 @@ class _Link:
         self.server: asyncio.StreamWriter | None = None
         self.task = task
         self.loses_answer = False
+        self.seen = 0  # texts of lose_answer_to()
 
     def cut(self) -> None:
         self.reset()

@@ -103,13 +103,15 @@ class World:
     def proxy(self) -> Proxy:
         """A proxy in front of the server; there is one once it was asked for."""
         if self._proxy is None:
-            self._proxy = Proxy(self.cluster.directory, self.proxy_address)
+            assert self._server is not None, "a file needs no network"
+            self._proxy = Proxy(self._server.address, self.proxy_address)
         return self._proxy
 
     @property
     def proxied(self) -> dict[str, Any]:
         """How to connect through the proxy."""
-        return self.cluster.database(HOST=self.proxy.address, PORT=str(self.proxy.port))
+        assert self._server is not None, "a file needs no network"
+        return self._server.database(HOST=self.proxy.address, PORT=str(self.proxy.port))
 
     def path(self) -> Path:
         """A file that is not there yet."""
@@ -179,12 +181,12 @@ class World:
         """One job; its id."""
         return self.enqueue_many(job, [args])[0]
 
-    def enqueue_one(self, job: Task[..., Any], **args: Any) -> str:
-        """One job, by ``enqueue()`` itself; its id."""
+    def enqueue_one(self, job: Task[..., Any], *, due_in: float = 0.0, **args: Any) -> str:
+        """One job, by ``enqueue()`` itself, due in so many seconds; its id."""
         from soniq import default_app
 
         with default_app(self.app):
-            self.enqueued.append(job.enqueue(**args))
+            self.enqueued.append((job.using(scheduled_at=due_in) if due_in else job).enqueue(**args))
         return self.enqueued[-1]
 
     def enqueue_many(self, job: Task[..., Any], args: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import mmap
 import os
+import select
 import subprocess
 import sys
 import threading
@@ -304,6 +305,10 @@ def stop_here(pause: str) -> None:
     while Path(pause).exists():
         time.sleep(0.01)
 
+
+if "FAKETIME" in os.environ:
+    # libfaketime takes the moment at which Python wants to wake up for one in the past, or for none at all.
+    time.sleep = lambda seconds: select.select((), (), (), seconds)
 
 if pause := os.environ.get("FAULTS_PAUSE_BEFORE_JOBS"):
 
