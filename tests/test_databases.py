@@ -12,7 +12,8 @@ from django.db import connections
 from tests.shop.models import Note
 from tests.support.databases import vendor_of_alias
 from tests.support.emptying import empty
-from tests.support.vendors import ALIASES, POSTGRES, SQLITE
+from tests.support.lasting import LastingSessions
+from tests.support.vendors import ALIASES, MYSQL, POSTGRES, SQLITE
 
 
 @pytest.mark.django_db(databases="__all__")
@@ -42,6 +43,7 @@ def test_threads_share_the_database(alias):
     assert Note.objects.using(alias).count() == 20
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(databases="__all__", transaction=True)
 @pytest.mark.parametrize("alias", ALIASES)
 def test_a_process_started_by_a_test_opens_the_same_database(alias):
@@ -87,3 +89,31 @@ def test_emptying_leaves_nothing_but_what_belongs_to_the_schema(alias):
     assert not Note.objects.using(alias).exists()
     assert not User.user_permissions.through.objects.using(alias).exists()
     assert Permission.objects.using(alias).filter(pk=permission.pk).exists()
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+@pytest.mark.parametrize("alias", [*POSTGRES, *MYSQL])
+def test_a_session_lasts_from_test_to_test_and_is_renewed_if_one_has_ended_it(alias):
+    """And is none of a test's own."""
+    own, kill = {
+        "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
+        "mysql": ("SELECT CONNECTION_ID()", "KILL {}"),
+    }[connections[alias].vendor]
+    seen = []
+
+    def ask():
+        with connections[alias].cursor() as cursor:
+            cursor.execute(own)
+            seen.append(cursor.fetchone()[0])
+
+    sessions = LastingSessions()
+    sessions.lend(ask)
+    with connections[alias].cursor() as cursor:
+        cursor.execute(kill.format(seen[0]))
+    for _ in range(2):
+        sessions.lend(ask)
+    sessions.close()
+    ask()
+
+    assert seen[1] == seen[2]
+    assert len(set(seen)) == 3

@@ -31,6 +31,7 @@ def test_every_block_runs_or_says_why_not(path):
     assert [problem for block in blocks_of(path) if (problem := block.problem())] == []
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(databases="__all__", transaction=True)
 @pytest.mark.parametrize("path", DOCUMENTS)
 def test_python_examples_run(path, tmp_path):
@@ -60,6 +61,7 @@ def document(tmp_path, text):
     return path
 
 
+@pytest.mark.slow
 def test_blocks_of_a_file_share_a_namespace_and_may_await(tmp_path):
     page = document(
         tmp_path,
@@ -70,6 +72,7 @@ def test_blocks_of_a_file_share_a_namespace_and_may_await(tmp_path):
     assert (result.returncode, result.stdout) == (0, "ran 4 blocks\n"), result.stderr
 
 
+@pytest.mark.slow
 def test_a_failing_example_is_named_by_file_and_line(tmp_path):
     result = execute(
         document(tmp_path, "title\n\n```python\nok = 1\nraise ValueError('broken')\n```\n"), tmp_path
@@ -79,11 +82,13 @@ def test_a_failing_example_is_named_by_file_and_line(tmp_path):
     assert "ValueError: broken" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_warning_fails_an_example(tmp_path):
     page = document(tmp_path, "```python\nimport warnings\nwarnings.warn('old', DeprecationWarning)\n```\n")
     assert execute(page, tmp_path).returncode == 1
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_an_example_uses_the_databases_of_the_tests(tmp_path):
     from tests.shop.models import Note
@@ -117,6 +122,7 @@ def test_marking_a_block(tmp_path, text, problem):
     assert found is None if problem is None else problem in found
 
 
+@pytest.mark.slow
 def test_a_skipped_example_is_not_run(tmp_path):
     page = document(tmp_path, "<!-- test: skip, would fail -->\n```python\n1 / 0\n```\n")
     result = execute(page, tmp_path)

@@ -107,6 +107,7 @@ def test_every_public_error_is_exported_and_has_a_code_of_its_own():
     assert all(one.__name__ in tree for one in classes)
 
 
+@pytest.mark.slow
 def test_soniq_works_where_django_is_not_installed():
     """Neither importing nor running a job touches it."""
     program = """

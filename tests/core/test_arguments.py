@@ -255,6 +255,7 @@ HUGE_VALUES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("huge", HUGE_VALUES.values(), ids=HUGE_VALUES)
 async def test_300_megabytes_are_refused_before_they_are_copied(any_app, huge):
     """Memory stays within a few times the limit, whatever is passed; nothing is written."""

@@ -15,7 +15,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, SecretStr, field_validator
 
@@ -144,6 +144,7 @@ def test_any_value_comes_back_as_it_was(value):
     assert same(decode_values(json.loads(encode_result(value, limit=10**7, types=TYPES)), types=TYPES), value)
 
 
+@settings(max_examples=30)  # most of what it draws cannot be in a set
 @given(st.sets(any_value.filter(lambda v: getattr(type(v), "__hash__", None) and _hashable(v)), max_size=6))
 def test_equal_sets_have_equal_fingerprints(value):
     """Whatever order they were filled in: unique jobs depend on it."""
@@ -165,6 +166,7 @@ def _hashable(value):
     return True
 
 
+@pytest.mark.slow
 def test_order_of_a_set_is_the_same_in_every_process():
     """Hashes of text differ between processes; fingerprints of unique jobs must not."""
     program = "from soniq.codec import encode_values as e; print(e({'a', 'b', 'c', 'd', b'e'}, limit=999))"

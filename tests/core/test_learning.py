@@ -110,6 +110,7 @@ async def test_a_drain_runs_what_it_had_to_find(app: Soniq):
     assert app.backend.queue_stats()["done"] == 3
 
 
+@pytest.mark.slow
 async def test_a_worker_at_rest_finds_it_too(app: Soniq):
     """Within about LEARN_EVERY of the job being there, whatever its sweep does."""
     app.registry.resolve_with(Library("late"))

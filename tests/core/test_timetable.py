@@ -506,6 +506,7 @@ async def test_a_worker_fires_and_runs_at_the_fire_time(make, start, ran, clock)
         await wait_until(lambda number=number: len(ran) == number)
 
 
+@pytest.mark.slow
 async def test_a_worker_is_there_when_a_schedule_is_due(make, start, ran):
     """Although it looks at its queue seldom: it knows when."""
     app = make(poll_interval=60)
@@ -532,6 +533,7 @@ async def test_the_setting_is_checked(make):
         make(scheduler="no")
 
 
+@pytest.mark.slow
 async def test_an_idle_worker_asks_for_schedules_seldom(make, start):
     app = make(backend=FaultyBackend(), poll_interval=0.2)
     app.job(name="work")(lambda: None)
@@ -586,6 +588,7 @@ async def test_a_storage_that_is_away_is_the_workers_line_to_wait_for(make, cloc
     assert visited(app) == 60
 
 
+@pytest.mark.slow
 async def test_a_worker_that_nobody_wakes_runs_what_it_has_fired_at_once(make, start, ran, monkeypatch):
     class Deaf(MemoryBackend):
         def subscribe(self, wake, lost=None):

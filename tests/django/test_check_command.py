@@ -209,6 +209,7 @@ def test_an_empty_database_is_told_from_one_without_jobs(alias: str, tmp_path: P
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alias", ALIASES)
 def test_a_database_out_of_reach_is_exit_code_2(alias: str, tmp_path: Path) -> None:
     """Not knowing is neither well nor ill."""
@@ -222,10 +223,12 @@ def test_a_database_out_of_reach_is_exit_code_2(alias: str, tmp_path: Path) -> N
         assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 def test_an_option_that_is_not_there_is_exit_code_2(tmp_path: Path) -> None:
     assert Project(tmp_path).run("soniq_check", "--sampel").returncode == 2
 
 
+@pytest.mark.slow
 def test_the_help_says_what_the_exit_codes_mean(tmp_path: Path) -> None:
     told = " ".join(Project(tmp_path).run("soniq_check", "--help").stdout.split())
 

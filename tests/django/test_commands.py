@@ -58,6 +58,7 @@ def test_every_help_names_the_exit_codes_and_explains_every_option(name: str) ->
             assert action.help or action.dest in ("action", "ids"), f"{parser.prog} {action.dest}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments", [["soniq_status"], ["soniq_check"], ["soniq_enqueue", "x"], ["soniq_worker"]]
 )

@@ -70,6 +70,7 @@ def test_every_setting_has_a_django_name(settings) -> None:
     assert read_settings().core == {"shutdown_timeout": 5.0, "max_crashes": 2}
 
 
+@pytest.mark.slow
 def test_a_wrong_setting_stops_manage_py(tmp_path) -> None:
     """Whatever command is run, it says what is wrong and does nothing."""
     (tmp_path / "wrong_settings.py").write_text(
@@ -89,6 +90,7 @@ def test_a_wrong_setting_stops_manage_py(tmp_path) -> None:
     assert "Traceback" not in process.stderr
 
 
+@pytest.mark.slow
 def test_a_wrong_setting_stops_every_other_program(tmp_path) -> None:
     """Nobody runs the checks there, and a web server would else fail at its first enqueue."""
     (tmp_path / "wrong_settings.py").write_text(

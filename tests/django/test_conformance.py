@@ -13,11 +13,11 @@ from soniq.backend import StorageBackend
 from soniq.testing.conformance import BackendConformance
 from soniq_django.backend import DjangoBackend
 from tests.support.spawned import open_django_backend
-from tests.support.vendors import ALIASES
+from tests.support.vendors import FIRST_QUICKLY
 
 
 @pytest.mark.django_db(transaction=True, databases="__all__")
-@pytest.mark.parametrize("alias", ALIASES)
+@pytest.mark.parametrize("alias", FIRST_QUICKLY)
 class TestDjangoBackend(BackendConformance):
     @pytest.fixture
     def backend(self, alias: str) -> StorageBackend:

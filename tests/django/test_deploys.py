@@ -14,10 +14,10 @@ from soniq import DeadLetterFilter, Soniq
 from soniq.testing.conformance.support import wait_until
 from soniq_django.models import Job
 from tests.support.scratch import Project, empty_database
-from tests.support.vendors import ALIASES
+from tests.support.vendors import ALIASES, ONE
 from tests.yard.jobs import hoard, noop, wait_for
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True, databases="__all__")]
 
 QUICK = {"SHUTDOWN_TIMEOUT": 1.0, "POLL_INTERVAL": 0.1, "SWEEP_INTERVAL": 0.1}
 FORGET = "UPDATE django_migrations SET app = 'other' WHERE app = 'soniq_django'"
@@ -44,7 +44,6 @@ def in_time(condition: Callable[[], object]) -> None:
 # -- migrations
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("alias", ALIASES)
 @pytest.mark.parametrize("behind", [False, True], ids=["no tables", "one migration behind"])
 def test_a_worker_waits_for_migrations_and_goes_on_by_itself(
@@ -71,8 +70,7 @@ def test_a_worker_waits_for_migrations_and_goes_on_by_itself(
             assert "Traceback" not in worker.output
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("alias", ALIASES)
+@pytest.mark.parametrize("alias", ONE)
 def test_a_worker_that_waits_for_migrations_can_be_stopped(alias: str, tmp_path: Path) -> None:
     with empty_database(alias, tmp_path) as database:
         project = Project(tmp_path, database=database, soniq=QUICK)
@@ -122,6 +120,7 @@ def test_a_job_that_nobody_knows_is_given_up_after_the_limit(app: Soniq, alias: 
 # -- recycling
 
 
+@pytest.mark.parametrize("alias", ONE)
 def test_a_worker_leaves_after_as_many_jobs_as_it_may_start(app: Soniq, project: Project) -> None:
     noop.enqueue_many([{}] * 40)
 
@@ -135,6 +134,7 @@ def test_a_worker_leaves_after_as_many_jobs_as_it_may_start(app: Soniq, project:
     assert app.backend.list_workers() == []
 
 
+@pytest.mark.parametrize("alias", ONE)
 def test_a_drain_may_be_cut_short(app: Soniq, project: Project) -> None:
     noop.enqueue_many([{}] * 5)
 
@@ -144,6 +144,7 @@ def test_a_drain_may_be_cut_short(app: Soniq, project: Project) -> None:
     assert app.backend.queue_stats()["queued"] == 3
 
 
+@pytest.mark.parametrize("alias", ONE)
 def test_a_worker_leaves_when_it_takes_too_much_memory(app: Soniq, project: Project) -> None:
     modest = noop.enqueue()
     with project.start("soniq_worker", "--max-memory", "250", "--concurrency", "1") as worker:
@@ -156,6 +157,7 @@ def test_a_worker_leaves_when_it_takes_too_much_memory(app: Soniq, project: Proj
     assert app.backend.list_workers() == []
 
 
+@pytest.mark.parametrize("alias", ONE)
 def test_a_recycled_worker_waits_for_its_long_job(app: Soniq, project: Project, tmp_path: Path) -> None:
     """Longer than the shutdown timeout: nobody asked the worker to hurry."""
     started, proceed = tmp_path / "started", tmp_path / "proceed"
@@ -174,6 +176,7 @@ def test_a_recycled_worker_waits_for_its_long_job(app: Soniq, project: Project, 
     assert app.backend.queue_stats()["queued"] == 2
 
 
+@pytest.mark.parametrize("alias", ONE)
 def test_a_recycled_worker_can_be_stopped_like_any_other(
     app: Soniq, project: Project, tmp_path: Path
 ) -> None:
@@ -189,6 +192,7 @@ def test_a_recycled_worker_can_be_stopped_like_any_other(
     assert (job.status, job.attempts) == ("queued", 0)
 
 
+@pytest.mark.parametrize("alias", ONE)
 def test_recycled_processes_are_replaced_at_once(app: Soniq, project: Project) -> None:
     """Recycling is no crash: no back-off, no warning, until all is done."""
     noop.enqueue_many([{}] * 12)
@@ -205,28 +209,10 @@ def test_recycled_processes_are_replaced_at_once(app: Soniq, project: Project) -
     assert max(counts) == 3
 
 
-@pytest.mark.parametrize("processes", ["1", "2"])
-@pytest.mark.parametrize(
-    ("option", "complaint"),
-    [
-        (("--max-jobs", "0"), "max_jobs is 0: give 1 or more"),
-        (("--max-memory", "0"), "max_memory is 0: give 1 or more megabytes"),
-        (("--max-memory", "5"), "max_memory is 5 MB, and the process takes"),
-    ],
-)
-@pytest.mark.parametrize("alias", ["default"])
-def test_limits_that_would_recycle_for_ever_are_refused(
-    project: Project, processes, option, complaint
-) -> None:
-    result = project.run("soniq_worker", "--processes", processes, *option)
-
-    assert (result.returncode, result.stdout) == (1, "")
-    assert result.stderr.startswith(f"CommandError: {complaint}")
-
-
 # -- exit codes
 
 
+@pytest.mark.parametrize("alias", ONE)
 def test_processes_stopped_while_they_start_are_no_failure(app: Soniq, project: Project) -> None:
     """The signal meets them before they handle signals; they have claimed nothing."""
     with project.start("soniq_worker", "--processes", "2", "--verbosity", "2") as supervisor:
@@ -237,6 +223,7 @@ def test_processes_stopped_while_they_start_are_no_failure(app: Soniq, project: 
     assert "Traceback" not in supervisor.output
 
 
+@pytest.mark.parametrize("alias", ONE)
 def test_exit_codes_are_those_of_the_documentation(app: Soniq, alias: str, tmp_path: Path) -> None:
     project = Project(tmp_path, soniq={"DATABASE": alias, **QUICK})
     assert project.run("soniq_worker", "--run-once").returncode == 0
@@ -256,6 +243,7 @@ def test_a_setting_that_cannot_be_is_exit_code_1(tmp_path: Path) -> None:
     assert "settings.SONIQ: CONCURRENCY is 0" in result.stderr
 
 
+@pytest.mark.parametrize("alias", ONE)
 def test_a_killed_process_of_a_drain_is_exit_code_137(app: Soniq, project: Project, tmp_path: Path) -> None:
     started = tmp_path / "started"
     wait_for.enqueue(started=str(started), proceed=str(tmp_path / "never"))
@@ -267,7 +255,7 @@ def test_a_killed_process_of_a_drain_is_exit_code_137(app: Soniq, project: Proje
         assert supervisor.ends() == 128 + signal.SIGKILL
 
 
-@pytest.mark.parametrize("alias", ALIASES)
+@pytest.mark.parametrize("alias", ONE)
 def test_a_drain_gives_up_waiting_in_one_line(alias: str, tmp_path: Path) -> None:
     """Exit code 1, for whoever runs it from a script."""
     with empty_database(alias, tmp_path) as database:

@@ -66,6 +66,7 @@ class Undo(Exception):
     """Ends a generator."""
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True, databases="__all__")
 @pytest.mark.parametrize("alias", ALIASES)
 def test_a_generator_is_read_as_its_jobs_are_stored(app: Soniq, alias: str) -> None:

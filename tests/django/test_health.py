@@ -153,6 +153,7 @@ def test_a_missing_migration_is_unhealthy(app: Soniq, alias: str) -> None:
     assert "migrations of soniq_django are not applied: 0001_initial" in told.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alias", ALIASES)
 def test_a_database_out_of_reach_is_unknown_and_exit_code_2(alias: str, tmp_path: Path) -> None:
     result = Project(tmp_path, database=unreachable_database(alias, tmp_path)).run("soniq_health")

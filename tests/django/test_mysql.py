@@ -130,6 +130,7 @@ def test_a_search_sees_no_case(alias: str) -> None:
 # -- plans
 
 
+@pytest.mark.slow
 @on_mysql
 @pytest.mark.parametrize("analyzed", [False, True], ids=["no statistics", "statistics"])
 @pytest.mark.parametrize("queues", [None, ["default"], ["default", "emails"]], ids=str)
@@ -277,6 +278,7 @@ def impatient(alias: str) -> Iterator[None]:
 # -- errors
 
 
+@pytest.mark.slow
 @on_mysql
 def test_a_lock_that_does_not_come_is_a_conflict(alias: str) -> None:
     """Trying again later is right, and the session stays usable."""

@@ -271,6 +271,7 @@ def test_a_broken_listener_listens_again(app: Soniq, alias: str) -> None:
         listener.close()
 
 
+@pytest.mark.slow
 async def test_each_loss_of_the_listener_is_counted(alias: str) -> None:
     """By all sinks that can; an end that was wanted is none."""
     registry, reader = CollectorRegistry(), InMemoryMetricReader()

@@ -25,6 +25,7 @@ FILL = """
 LIMIT = 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("queues", [None, ("a",), ("a", "b")], ids=str)
 def test_looking_for_overdue_jobs_reads_no_more_than_it_returns(alias: str, queues) -> None:
     """Whatever is delayed, done, or waits in other queues; priority by priority from a claim index."""

@@ -345,6 +345,7 @@ async def test_a_receiver_that_is_slow_holds_up_neither_loop_nor_jobs(app: Soniq
     assert slow.told == ids
 
 
+@pytest.mark.slow
 async def test_a_worker_claims_no_further_jobs_while_receivers_are_far_behind(
     app: Soniq, connect: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -298,6 +298,7 @@ def test_an_unknown_alias_is_refused_with_those_there_are(app: Soniq) -> None:
     assert "--database nowhere: DATABASES has no such alias; it has: default" in told.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alias", SQLITE)
 def test_watching_in_a_pipe_writes_block_after_block_until_ctrl_c(alias: str, tmp_path: Path) -> None:
     project = Project(tmp_path)
@@ -311,6 +312,7 @@ def test_watching_in_a_pipe_writes_block_after_block_until_ctrl_c(alias: str, tm
     assert "\n\nQueue on default" in running.output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alias", SQLITE)
 def test_a_reader_that_has_seen_enough_ends_it_quietly(alias: str, tmp_path: Path) -> None:
     """As in ``soniq_status --watch | head -1``."""
@@ -329,6 +331,7 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(alias: str, tmp_path: Pat
     assert result.stdout.startswith("Queue on default")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alias", ALIASES)
 def test_a_database_out_of_reach_is_one_line_and_exit_code_2(alias: str, tmp_path: Path) -> None:
     result = Project(tmp_path, database=unreachable_database(alias, tmp_path)).run("soniq_status")

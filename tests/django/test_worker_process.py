@@ -16,9 +16,10 @@ import pytest
 
 from soniq import Soniq
 from soniq.supervisor import Supervisor
+from tests.support.vendors import ONE
 from tests.yard.jobs import await_for, fail, in_default_executor, noop, swallow, wait_for
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True, databases="__all__")]
 
 PATIENCE = 20.0
 
@@ -107,6 +108,7 @@ def test_what_does_not_finish_in_time_is_given_back(app: Soniq, start, tmp_path:
     assert (job_row.status, job_row.attempts) == ("queued", 0), output
 
 
+@pytest.mark.parametrize("alias", ONE)
 @pytest.mark.parametrize("job", [swallow, in_default_executor], ids=["swallows", "to_thread"])
 def test_a_job_that_cannot_be_ended_does_not_keep_the_process(app: Soniq, start, tmp_path: Path, job) -> None:
     """One that swallows its cancellation, or sits in a thread of asyncio's."""
@@ -123,6 +125,7 @@ def test_a_job_that_cannot_be_ended_does_not_keep_the_process(app: Soniq, start,
     assert (row.status, row.attempts) == ("queued", 0), output
 
 
+@pytest.mark.parametrize("alias", ONE)
 def test_a_second_signal_leaves_at_once(app: Soniq, start, tmp_path: Path) -> None:
     """Without waiting for the shutdown timeout."""
     started = tmp_path / "started"
@@ -164,6 +167,7 @@ def test_several_processes_drain_together(app: Soniq, start) -> None:
     assert sum(int(n) for n in re.findall(r"Stopped after (\d+)", output)) == 200
 
 
+@pytest.mark.parametrize("alias", ONE)
 def test_a_process_that_dies_is_started_anew(app: Soniq, start) -> None:
     """Under --processes, a killed worker is replaced, and SIGTERM stops all."""
     process = start("--processes", "2", "--verbosity", "2")
@@ -179,6 +183,7 @@ def test_a_process_that_dies_is_started_anew(app: Soniq, start) -> None:
     assert [worker.id for worker in app.backend.list_workers()] == [victim.id]
 
 
+@pytest.mark.parametrize("alias", ONE)
 def test_workers_stop_when_their_supervisor_is_gone(app: Soniq, start) -> None:
     """Killed without a chance to pass anything on, it leaves no worker behind."""
     process = start("--processes", "2")
@@ -245,6 +250,7 @@ Starting().run_from_argv(["manage.py", "soniq_worker"])
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
+@pytest.mark.parametrize("alias", ONE)
 def test_only_the_named_queues_are_served(app: Soniq, start) -> None:
     """--queues a,b leaves the others alone."""
     there = noop.using(queue="a").enqueue()
@@ -268,28 +274,6 @@ def test_the_banner_says_what_runs(app: Soniq, start, alias: str) -> None:
     assert "queues       emails" in output
     assert "concurrency  3" in output
     assert "yard.noop" in output
-
-
-@pytest.mark.parametrize(
-    ("arguments", "complaint"),
-    [
-        (("--queues", "a,,b"), "'' is no queue name"),
-        (("--queues", "with space"), "'with space' is no queue name"),
-        (("--concurrency", "0"), "--concurrency is 0: give 1 or more"),
-        (("--concurrency", "-3"), "concurrency is -3: give 1 or more"),
-        (("--processes", "0"), "--processes is 0: give 1 or more"),
-        (("--processes", "2", "--queues", "with space"), "'with space' is no queue name"),
-        (("--concurrency", "many"), "invalid int value: 'many'"),
-    ],
-)
-def test_bad_options_are_refused_in_one_line(start, arguments, complaint) -> None:
-    """Nothing is started, and the message names the value."""
-    process = start(*arguments)
-    output, _ = process.communicate(timeout=PATIENCE)
-
-    assert process.returncode != 0
-    assert complaint in output
-    assert "Traceback" not in output
 
 
 def _everything():

@@ -12,6 +12,8 @@ import pytest
 
 from tests.example.conftest import MANAGE
 
+pytestmark = pytest.mark.slow
+
 PRODUCT = """
 from shop.models import Order, Product
 from shop.orders import place_order
@@ -93,7 +95,6 @@ def supplier():
         thread.join()
 
 
-@pytest.mark.slow
 def test_replayed_dead_letter_reaches_the_supplier_that_is_up_again(shop, supplier):
     url, received = supplier
     order = shop.ask(
@@ -252,7 +253,6 @@ answer = [page.status_code, "soniq_database_up 1" in page.text, settings.SONIQ.g
     assert shop.ask(code) == [404, False, None]
 
 
-@pytest.mark.slow
 def test_order_of_a_visitor_and_its_jobs_are_one_trace(shop):
     pytest.importorskip("opentelemetry.sdk")
     traced = {"SHOP_METRICS": "opentelemetry"}
@@ -276,7 +276,6 @@ answer = Client(SERVER_NAME="localhost").post("/orders/", {"sku": sku}).status_c
     assert (job["name"], job["attributes"]["soniq.job.name"]) == ("process emails", "shop.jobs.send_receipt")
 
 
-@pytest.mark.slow
 def test_jobs_may_be_in_a_database_of_their_own(shop):
     apart = {"DJANGO_SETTINGS_MODULE": "config.two_databases"}
     shop.manage("migrate", "soniq_django", "--database", "jobs", **apart)
@@ -344,7 +343,6 @@ answer = ["Newsletters: 1" in posted.text, job.args]
     assert list(answer[1]) == ["product_id"]
 
 
-@pytest.mark.slow
 def test_runserver_brings_a_worker_along(shop):
     order = "answer = place_order(product, customer='Ada', email='beside@example.com').pk"
     with shop.serve() as server:

@@ -5,8 +5,12 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from tests.example.conftest import MANAGE
 from tests.support.docs import ROOT
+
+pytestmark = pytest.mark.slow
 
 FILES = [MANAGE.parent / "shop" / name for name in ("tests.py", "test_with_pytest.py")]
 OF_DJANGO, OF_PYTEST = (file.read_text().count("def test_") for file in FILES)

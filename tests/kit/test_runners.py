@@ -10,6 +10,8 @@ import pytest
 
 from tests.support.docs import ROOT
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = """
 SECRET_KEY = "inner"
 USE_TZ = True

@@ -76,6 +76,7 @@ def test_jobs_enqueued_on_the_way_are_due_on_the_way(app):
     assert timedelta(minutes=59) < seen[1] - seen[0] < timedelta(hours=1, minutes=1)
 
 
+@pytest.mark.slow
 def test_job_that_snoozes_until_a_time_by_pythons_clock_gets_there(app):
     began = timezone.now()
     ready = began + timedelta(days=1)

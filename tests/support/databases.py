@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from tests.support.mysql import install_driver
+from tests.support import mysql
 
 KNOWN_VENDORS = ("sqlite", "postgres", "mysql")
 DEFAULT_VENDORS = "sqlite,postgres,mysql"
@@ -98,7 +98,6 @@ def _postgres(_alias: str) -> dict[str, Any]:
 
 
 def _mysql(_alias: str) -> dict[str, Any]:
-    install_driver()
     settings = settings_on_server("mysql")
     # MariaDB's default: a few characters, and "a", "A" and "a " are the same.
     settings["TEST"] |= {"CHARSET": "latin1", "COLLATION": "latin1_swedish_ci"}
@@ -110,6 +109,8 @@ def settings_on_server(vendor: str) -> dict[str, Any]:
     url = urlsplit(os.environ[SERVERS[vendor][0]])
     options = dict(parse_qsl(url.query))
     name = name_prefix(os.environ.get("SONIQ_TEST_RUN", "soniq")) + _worker()
+    if vendor == "mysql":
+        options = mysql.options(url.hostname or "") | options
     return {
         "ENGINE": ENGINES[vendor],
         "NAME": name,

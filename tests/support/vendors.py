@@ -25,6 +25,12 @@ def _only(wanted):
 
 
 ALIASES = [_parameter(alias, vendor, missing_reason(vendor)) for alias, vendor in vendor_of_alias().items()]
+ONE = ALIASES[:1]  # for what is the same whatever the database
+# For what takes a while on each: the quick tests look at the first.
+FIRST_QUICKLY = [
+    *ONE,
+    *(pytest.param(*each.values, id=each.id, marks=[*each.marks, pytest.mark.slow]) for each in ALIASES[1:]),
+]
 SQLITE = _only("sqlite")
 POSTGRES = _only("postgres")
 MYSQL = _only("mysql")

@@ -13,6 +13,8 @@ from tests.support.docs import ROOT
 pytest.importorskip("mypy")
 pytest.importorskip("mypy_django_plugin")
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 CASES = ("cases.py", "celery_cases.py", "task_cases.py")
 EXAMPLE = ROOT / "example_project"

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Callable
 
 from soniq.backend import StorageBackend
-from soniq.jobs import ClaimRequest, DeadLetterReason, JobStatus
+from soniq.jobs import Claim, ClaimRequest, DeadLetterReason, JobStatus
 from soniq.records import DeadLetterFilter
 from soniq.testing.conformance.support import (
     Conformance,
@@ -17,7 +17,6 @@ from soniq.testing.conformance.support import (
     new_jobs,
     new_worker,
     stored,
-    take,
     wait_until,
     written,
 )
@@ -144,21 +143,21 @@ class WaitingConformance(Conformance):
         assert stored(backend, job_id).status is JobStatus.QUEUED
         wait_until(lambda: backend.apply([given_up(job_id, overdue=0.2)]) == [True])
 
-    @pytest.mark.parametrize("verb", ["retry", "snooze", "interrupt"])
-    def test_a_job_that_somebody_gave_back_waits_anew(self, backend: StorageBackend, verb: str) -> None:
+    def test_a_job_that_somebody_gave_back_waits_anew(self, backend: StorageBackend) -> None:
         """Whoever had it meanwhile knows it: what was seen before that is no reason any more."""
-        job_id = enqueue_one(backend)
-        wait_until(lambda: overdue_ids(backend, seconds=0.5) == [job_id])
-        claim = take(backend)
-        given_back = {
-            "retry": fail(claim, error="broken", delay=0),
-            "snooze": snooze(claim, seconds=0, reason=None),
-            "interrupt": interrupt(claim),
-        }[verb]
-        backend.apply([given_back])
+        give_back: dict[str, Callable[[Claim], Change]] = {
+            "retry": lambda claim: fail(claim, error="broken", delay=0),
+            "snooze": lambda claim: snooze(claim, seconds=0, reason=None),
+            "interrupt": interrupt,
+        }
+        ids = backend.enqueue(new_jobs(len(give_back)))
+        wait_until(lambda: len(overdue_ids(backend, seconds=0.5)) == len(ids))
+        claims = backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=len(ids)))
 
-        assert backend.apply([given_up(job_id, overdue=0.5)]) == [False]
-        assert stored(backend, job_id).status is JobStatus.QUEUED
+        for claim, (verb, change) in zip(claims, give_back.items(), strict=True):
+            assert backend.apply([change(claim)]) == [True], verb
+            assert backend.apply([given_up(claim.job_id, overdue=0.5)]) == [False], verb
+            assert stored(backend, claim.job_id).status is JobStatus.QUEUED, verb
 
     # -- live jobs
 

@@ -95,6 +95,7 @@ def test_a_drain_finds_what_its_own_jobs_enqueue(
     assert default_task_backend.get_result(ids[0]).return_value == "swept right"
 
 
+@pytest.mark.slow
 async def test_a_worker_at_rest_finds_it_within_moments(app: Soniq, forgotten: None) -> None:
     """Long before its sweep would look for unknown names, and with no job of its own to do."""
     worker = app.worker(concurrency=1)
@@ -218,6 +219,7 @@ def test_a_purged_result_does_not_exist_any_more(app: Soniq, work: Callable[...,
         result.refresh()
 
 
+@pytest.mark.slow
 def test_the_native_api_needs_no_tasks_api() -> None:
     """On Django 5.2 without the backport everything works but the backend, which says what to install."""
     program = """
@@ -253,6 +255,7 @@ except Exception as error:
     assert "pip install 'soniq-django[tasks]'" in done.stdout
 
 
+@pytest.mark.slow
 def test_tasks_may_be_declared_before_apps_are_loaded() -> None:
     """As by a models module that imports tasks; the backend is made then, and must not need models."""
     program = """
