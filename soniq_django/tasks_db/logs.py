@@ -14,6 +14,10 @@ TASKS_LOGGER = "django.tasks" if IN_DJANGO else "django_tasks"
 logger = logging.getLogger("soniq_django.tasks_db")
 
 
+class Shown(logging.StreamHandler):  # type: ignore[type-arg]  # the stubs make it generic, Python 3.11 does not
+    """A handler of ours, which goes along when the command is called again with another stream."""
+
+
 def show(verbosity: int, stream: Any) -> None:
     """Write what is logged of tasks and of the worker to ``stream``, where the project has not said who does.
 
@@ -21,8 +25,11 @@ def show(verbosity: int, stream: Any) -> None:
     """
     for one in (logger, logging.getLogger(TASKS_LOGGER)):
         one.setLevel({0: logging.CRITICAL, 1: logging.INFO}.get(verbosity, logging.DEBUG))
-        if _is_unheard(one):
-            one.addHandler(logging.StreamHandler(stream))
+        ours = [handler for handler in one.handlers if isinstance(handler, Shown)]
+        for handler in ours:
+            handler.setStream(stream)
+        if not ours and _is_unheard(one):
+            one.addHandler(Shown(stream))
 
 
 def _is_unheard(one: logging.Logger) -> bool:

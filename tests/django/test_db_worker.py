@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from soniq import Soniq
+from soniq_django.tasks_db import logs
 from soniq_django.tasks_db.management.commands.db_worker import Command
 from tests.shop import tasks
 from tests.support.scratch import Project
@@ -123,6 +126,22 @@ def test_impossible_options_are_refused_in_the_words_of_the_original(
     settings.TASKS = {**ONE, "dummy": {"BACKEND": "soniq_django.tasks.DummyBackend"}}
     with pytest.raises(CommandError, match=told):
         call_command(Command(), *arguments)
+
+
+def test_a_second_call_writes_to_its_own_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not to that of the first, which may be closed."""
+    monkeypatch.setattr(logs, "_is_unheard", lambda one: not one.handlers)
+    first, second = StringIO(), StringIO()
+    try:
+        for stream in (first, second):
+            logs.show(1, stream)
+            logs.logger.info("hello")
+    finally:
+        for one in (logs.logger, logging.getLogger(logs.TASKS_LOGGER)):
+            one.handlers.clear()
+            one.setLevel(logging.NOTSET)
+
+    assert (first.getvalue(), second.getvalue()) == ("hello\n", "hello\n")
 
 
 @pytest.mark.slow

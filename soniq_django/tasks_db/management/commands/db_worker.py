@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, BooleanOptionalAction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.management.base import CommandError
 
-from soniq import Soniq
-from soniq.worker import Worker
 from soniq_django.management.commands import soniq_worker
 from soniq_django.tasks.backend import SoniqBackend
 from soniq_django.tasks.compat import task_backends
 from soniq_django.tasks_db.logs import logger, show
 from soniq_django.tasks_db.options import backend_alias, interval, max_tasks, worker_id
+
+if TYPE_CHECKING:
+    from soniq import Soniq
+    from soniq.worker import Worker
 
 ALL = "*"
 
