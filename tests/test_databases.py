@@ -92,6 +92,17 @@ def test_emptying_leaves_nothing_but_what_belongs_to_the_schema(alias):
 
 
 @pytest.mark.django_db(transaction=True, databases="__all__")
+@pytest.mark.parametrize("alias", ALIASES)
+def test_which_tables_there_are_is_asked_once(alias, monkeypatch):
+    """Whatever other databases are emptied in between."""
+    for each in connections:
+        empty(each)
+    monkeypatch.setattr(connections[alias].introspection, "django_table_names", None)
+
+    empty(alias)
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
 @pytest.mark.parametrize("alias", [*POSTGRES, *MYSQL])
 def test_a_session_lasts_from_test_to_test_and_is_renewed_if_one_has_ended_it(alias):
     """And is none of a test's own."""

@@ -31,13 +31,14 @@ def empty(alias: str) -> None:
             cursor.execute(f"DELETE FROM {connection.ops.quote_name(table)}")
 
 
-# By database and apps: which tables there are is asked once, and again if one of them is gone.
+# By database, of which two servers may have one of the same name, and apps: which tables there are is asked
+# once, and again if one of them is gone.
 _queries: dict[tuple[str, frozenset[str]], str] = {}
 
 
 def _used(connection: BaseDatabaseWrapper) -> list[str]:
     """The tables that hold a row."""
-    key = str(connection.settings_dict["NAME"]), frozenset(apps.app_configs)
+    key = f"{connection.vendor} {connection.settings_dict['NAME']}", frozenset(apps.app_configs)
     if key in _queries:
         try:
             return _first_column(connection, _queries[key])
