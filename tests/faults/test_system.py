@@ -92,7 +92,8 @@ def fill(ballast):
 
 def test_a_full_disk_under_sqlite_reaches_the_caller_and_stops_no_worker(sqlite, sqlite_folder):
     """Enqueue says what is wrong, the worker too, without spinning; with space again all proceeds."""
-    worker = sqlite.start()
+    # It cannot beat either, and is not to be taken for dead: its outcome is to arrive.
+    worker = sqlite.start(DEAD_AFTER=60.0)
     go = sqlite.path()
     held = sqlite.enqueue(hold_again, until=str(go))
     sqlite.wait_started(held)
@@ -220,7 +221,7 @@ def test_a_wrong_clock_of_a_worker_changes_nothing(postgres):
     assert [(postgres.job(job).attempts, postgres.job(job).crashes) for job in jobs] == [(1, 0)] * len(jobs)
     assert {event.worker for event in postgres.ledger.events("started")} == {fast.id, slow.id}
     row = postgres.job(later)
-    assert 0 <= (row.started_at - row.scheduled_at).total_seconds() < 5
+    assert 0 <= (row.started_at - row.scheduled_at).total_seconds() < 60  # an hour, if a worker decided
 
 
 def answers(cluster):
