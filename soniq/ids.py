@@ -36,6 +36,7 @@ class UUID7Factory:
         self._random_bytes = random_bytes
         self._lock = threading.RLock()
         self._last = 0
+        self._latest = 0  # milliseconds: the latest that the clock said, unless it was set back since
 
     def __call__(self) -> uuid.UUID:
         """A new id, later than those before."""
@@ -49,9 +50,11 @@ class UUID7Factory:
         # are called where functions are, and in the block there is none.
         with self._lock:
             value = (millis << _RANDOM_BITS) | tail
-            last = self._last >> _RANDOM_BITS
-            if millis <= last <= millis + STEP_BACK:
+            set_back = millis + STEP_BACK < self._latest
+            if millis <= self._last >> _RANDOM_BITS and not set_back:
                 value = self._last + 1 + (tail & 0xFFFFFFFF)
+            if set_back or millis > self._latest:
+                self._latest = millis
             self._last = value
         high = value >> _RANDOM_BITS
         rand_a = (value >> 62) & 0xFFF
@@ -61,7 +64,7 @@ class UUID7Factory:
     def after_fork(self) -> None:
         """A fork may copy a held lock; and a child that counted on would repeat its parent's ids."""
         self._lock = threading.RLock()
-        self._last = 0
+        self._last = self._latest = 0
 
 
 _factory = UUID7Factory()

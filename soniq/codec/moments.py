@@ -6,11 +6,12 @@ ISO 8601, with the name of the zone after it as in RFC 9557: ``2026-10-25T02:30:
 from __future__ import annotations
 
 import re
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 _MICROSECOND = timedelta(microseconds=1)
 _MOMENT = re.compile(r"(?P<iso>[^\[\]]+)(?:\[(?P<zone>[\w+\-./]+)\])?(?P<fold>\[fold=1\])?")
+_UNDER_A_SECOND = re.compile(r"([+-])00:00:00\.(\d{6})\Z", re.ASCII)
 _DURATION = re.compile(r"(-?)P(\d{1,10})DT(\d\d?)H(\d\d?)M(\d\d?)(?:\.(\d{6}))?S", re.ASCII)
 
 
@@ -27,6 +28,7 @@ def datetime_of(text: str) -> datetime:
     """
     iso, zone, fold = _parts(text)
     value = datetime.fromisoformat(iso).replace(fold=fold)
+    value = value.replace(tzinfo=_offset_of(iso) or value.tzinfo)
     if zone is None:
         return value
     there = value.replace(tzinfo=zone)
@@ -40,7 +42,7 @@ def time_of(text: str) -> time:
     """
     iso, zone, fold = _parts(text)
     value = time.fromisoformat(iso).replace(fold=fold)
-    return value if zone is None else value.replace(tzinfo=zone)
+    return value.replace(tzinfo=zone or _offset_of(iso) or value.tzinfo)
 
 
 def date_of(text: str) -> date:
@@ -74,6 +76,15 @@ def duration_of(text: str) -> timedelta:
     whole = ((int(days) * 24 + int(hours)) * 60 + int(minutes)) * 60 + int(seconds)
     total = whole * 1_000_000 + int(fraction)
     return timedelta(microseconds=-total if sign == "-" else total)
+
+
+def _offset_of(iso: str) -> timezone | None:
+    """The offset, if it is one that Python's own reading takes for UTC: less than a second."""
+    found = _UNDER_A_SECOND.search(iso)
+    if found is None:
+        return None
+    offset = int(found[2]) * _MICROSECOND
+    return timezone(-offset if found[1] == "-" else offset)
 
 
 def _parts(text: str) -> tuple[str, ZoneInfo | None, int]:

@@ -134,6 +134,14 @@ def test_stored_form_is_readable_and_read_back(case):
     assert same(decode_values(json.loads(json.dumps(stored)), types=TYPES), value)
 
 
+@pytest.mark.parametrize("offset", [-999_999, -1, 1, 999_999])
+def test_an_offset_of_less_than_a_second_comes_back(offset):
+    """Python's own reading of ISO texts takes it for UTC."""
+    zone = timezone(timedelta(microseconds=offset))
+    values = [datetime(2026, 1, 1, tzinfo=zone), time(12, tzinfo=zone)]
+    assert same(decode_values(encode_values(values, limit=10**6, types=TYPES), types=TYPES), values)
+
+
 @given(any_value)
 def test_any_value_comes_back_as_it_was(value):
     """Equal, of the same types, all the way down."""

@@ -106,6 +106,15 @@ def test_a_clock_set_back_keeps_the_later_time(step):
     assert third.int >> 80 == 10**12 + 1
 
 
+def test_ids_grow_when_the_random_part_has_run_over_into_the_time():
+    """The last id then says a millisecond more than the clock ever did, which makes no step longer."""
+    clock = Clock([2**40 + STEP_BACK, 2**40 + STEP_BACK, 2**40])
+    make = UUID7Factory(clock_ns=clock, random_bytes=bits(0xFF))
+    first, second, third = make(), make(), make()
+    assert first < second < third
+    assert second.int >> 80 == 2**40 + STEP_BACK + 1
+
+
 def test_a_clock_that_was_far_ahead_is_followed_back():
     """As after a test that travelled in time: what is made now says so."""
     ahead = 10**12 + STEP_BACK + 1
