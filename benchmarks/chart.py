@@ -1,4 +1,4 @@
-"""The picture for the README: one panel per question, the limit first, ours in colour."""
+"""The picture for the README: one panel per question, ours in colour, and pale what is no queue."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 OURS, THEIRS, LIMIT = "#2f6f4f", "#9aa5ad", "#d5dade"
+LONGEST = 5  # times the middle one of a panel; a longer bar would leave nothing of the others, and is cut
 PANELS = (  # figure, column, title
     ("drain", "sync", "no-op jobs done, sync, one process"),
     ("drain", "async", "no-op jobs done, async, one process"),
@@ -62,17 +63,32 @@ def _panel(place: Any, title: str, column: dict[str, Any], bars: list[tuple[str,
         [middle - min(values) for middle, (_, values) in zip(middles, bars, strict=True)],
         [max(values) - middle for middle, (_, values) in zip(middles, bars, strict=True)],
     ]
-    colours = [
-        OURS if label.startswith("soniq") else LIMIT if label == "limit" else THEIRS for label, _ in bars
+    colours = [_colour(label) for label, _ in bars]
+    end = max(max(values) for _, values in bars)
+    if not column["more_is_better"]:
+        end = min(end, statistics.median(middles) * LONGEST)
+    shown = [min(middle, end) for middle in middles]
+    errors = [
+        [length if middle < end else 0 for length, middle in zip(side, middles, strict=True)]
+        for side in errors
     ]
-    drawn = place.barh(range(len(bars)), middles, xerr=errors, color=colours, error_kw={"linewidth": 0.8})
-    place.bar_label(
-        drawn, [f"{middle:,.0f}" if middle >= 10 else f"{middle:.1f}" for middle in middles], padding=4
-    )
+    drawn = place.barh(range(len(bars)), shown, xerr=errors, color=colours, error_kw={"linewidth": 0.8})
+    place.bar_label(drawn, [_figure(middle, cut=middle > end) for middle in middles], padding=4)
     place.set_yticks(range(len(bars)), [label for label, _ in bars])
     place.invert_yaxis()
-    place.set_xlim(0, max(max(values) for _, values in bars) * 1.18)
+    place.set_xlim(0, end * 1.18)
     place.set_title(f"{title} ({column['unit']})", loc="left", fontsize=10)
     place.xaxis.set_visible(False)
     for side in ("top", "right", "bottom"):
         place.spines[side].set_visible(False)
+
+
+def _colour(label: str) -> str:
+    if label.startswith("soniq"):
+        return OURS
+    return LIMIT if label.startswith(("limit", "django create", "django raw", "django async")) else THEIRS
+
+
+def _figure(value: float, *, cut: bool) -> str:
+    text = f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+    return f"… {text}" if cut else text
