@@ -7,6 +7,7 @@ from io import StringIO
 import pytest
 from django.apps import apps
 from django.conf import settings
+from django.contrib.admin import site
 from django.core.management import call_command
 from django.db import connections
 from django.test import override_settings
@@ -22,9 +23,11 @@ def installed(app, **others):
     name = app.partition(".")[0]
     if importlib.util.find_spec(name) is None:
         pytest.skip(f"{name} is not installed (of django-celery-beat there is none for Django 6.1)")
+    registered = dict(site._registry)  # the app's own admin would outlive it there
     # Two steps: apps are made ready before the settings of the same override are in force.
     with override_settings(**others), override_settings(INSTALLED_APPS=[*settings.INSTALLED_APPS, app]):
         yield
+    site._registry = registered
 
 
 def make_tables(label, names, aliases, blocker):
