@@ -88,7 +88,7 @@ class Ledger:
         outcomes = self._taken()
         self._storage.at_stake = len(outcomes)
         suspects = self._suspects.wanted if wanted else None
-        self._lookout.claims()
+        self._lookout.claiming()
         visit = asyncio.ensure_future(self._storage.call(self._visit, outcomes, wanted, suspects))
         try:
             applied, claims = await self._seen_through(visit, outcomes)

@@ -84,7 +84,7 @@ class Lookout:
 
     # -- having looked
 
-    def claims(self) -> None:
+    def claiming(self) -> None:
         """A claim begins. What comes while it is under way may be too late for it."""
         self._told = False
 

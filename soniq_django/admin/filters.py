@@ -36,12 +36,7 @@ class ValueFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """The rows with the chosen value."""
-        value = self.value()
-        if not value:
-            return queryset
-        if "\x00" in value:  # PostgreSQL refuses to be asked
-            return queryset.none()
-        return queryset.filter(**{str(self.parameter_name): value})
+        return _with_value(queryset, str(self.parameter_name), self.value())
 
     def declared(self) -> Iterable[str]:
         """The values that the project's code can give a job."""
@@ -101,12 +96,7 @@ class ScheduleFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """The rows whose context names it."""
-        value = self.value()
-        if not value:
-            return queryset
-        if "\x00" in value:  # PostgreSQL refuses to be asked
-            return queryset.none()
-        return queryset.filter(**{f"context__{CONTEXT_KEY}__name": value})
+        return _with_value(queryset, f"context__{CONTEXT_KEY}__name", self.value())
 
 
 class ReasonFilter(admin.SimpleListFilter):
@@ -169,3 +159,12 @@ class ScheduleStatusFilter(admin.SimpleListFilter):
         if value == ScheduleStatus.ENDED:
             return queryset.filter(paused=False, next_fire_at__isnull=True)
         return queryset
+
+
+def _with_value(rows: QuerySet[Any], field: str, value: str | None) -> QuerySet[Any]:
+    """Those with the chosen value; all, if none is chosen."""
+    if not value:
+        return rows
+    if "\x00" in value:  # PostgreSQL refuses to be asked
+        return rows.none()
+    return rows.filter(**{field: value})

@@ -7,36 +7,22 @@ from zoneinfo import ZoneInfo
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext_lazy
 
 from soniq.errors import InvalidSchedule
 from soniq.fire_times import preview
 from soniq.schedule_records import Schedule, ScheduleStatus
+from soniq.schedule_words import rule_in_words
 from soniq.visible import visible_line
 from soniq.zones import zone
 from soniq_django.admin import formatting
 
 AHEAD = 5  # fire times that are shown
 
-_DAY, _HOUR, _MINUTE = 86_400, 3_600, 60
-
 
 def rule(cron: str | None, every: float | None) -> str:
-    """Such as "0 3 * * *" or "every 5 minutes"."""
-    return visible_line(cron or "") if every is None else interval(every)
-
-
-def interval(seconds: float) -> str:
-    """Such as "every 5 minutes": in the largest unit of which it is a whole number."""
-    for size, text in (
-        (_DAY, ngettext_lazy("every day of 24 hours", "every %(count)d days of 24 hours", "count")),
-        (_HOUR, ngettext_lazy("every hour", "every %(count)d hours", "count")),
-        (_MINUTE, ngettext_lazy("every minute", "every %(count)d minutes", "count")),
-    ):
-        count, rest = divmod(seconds, size)
-        if count and not rest:
-            return str(text % {"count": int(count)})
-    return _("every %(seconds)s seconds") % {"seconds": f"{seconds:g}"}
+    """Such as "every day at 03:00 (0 3 * * *)"; one that words do not say exactly as it is written."""
+    words = rule_in_words(cron, every)
+    return visible_line(words if cron is None or words == cron else f"{words} ({cron})")
 
 
 def status(*, paused: bool, fires: bool) -> SafeString:

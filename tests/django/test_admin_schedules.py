@@ -38,7 +38,7 @@ def test_list_shows_the_rule_the_zone_and_the_next_fire_time(admin_client):
     text = admin_client.get(LIST).text
 
     for shown in (
-        "0 3 * * *",
+        "every day at 03:00 (0 3 * * *)",
         "Europe/Berlin",
         "every 5 minutes",
         '<span class="soniq-badge soniq-schedule-active">active</span>',
