@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from soniq import transitions
 from soniq.alarm import Alarm
+from soniq.eager import eager_task
 from soniq.execution import Outcome
 from soniq.jobs import Claim, ClaimRequest
 from soniq.lookout import Lookout
@@ -89,7 +90,7 @@ class Ledger:
         self._storage.at_stake = len(outcomes)
         suspects = self._suspects.wanted if wanted else None
         self._lookout.claiming()
-        visit = asyncio.ensure_future(self._storage.call(self._visit, outcomes, wanted, suspects))
+        visit = eager_task(self._storage.call(self._visit, outcomes, wanted, suspects))
         try:
             applied, claims = await self._seen_through(visit, outcomes)
         except AWAY:

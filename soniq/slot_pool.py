@@ -25,7 +25,7 @@ class SlotPool:
     """Runs claims in slots; what becomes of each goes to ``deliver``.
 
     :param deliver: called in the event loop and on slot threads
-    :param vacated: called in the event loop when a slot has become free
+    :param vacated: called in the event loop when a slot has become free, and nothing is ready for it
     :param may_start: whether claims can be trusted at present; called in the event loop and on slot threads
     :param at_thread_exit: called on each slot's thread before it ends
     """
@@ -92,6 +92,8 @@ class SlotPool:
             if time.monotonic() >= ends:
                 self.feed()
                 return
+        if self._free and not self._ready:
+            self._vacated()
 
     def take_back_ready(self) -> list[Claim]:
         """Start nothing any more; what was claimed and never started."""
@@ -154,7 +156,13 @@ class SlotPool:
     def _attended(self, task: asyncio.Task[None], claim: Claim, slot: Slot, running: Running) -> None:
         if self._running.pop(task, None) is not None:  # else the worker has given up on it
             self._ended(claim, slot, running)
-            self.feed()
+            self._refill()
+
+    def _refill(self) -> None:
+        """A slot has become free."""
+        self.feed()
+        if not self._ready:
+            self._vacated()
 
     def _ended(self, claim: Claim, slot: Slot, running: Running) -> None:
         """Free the slot, and deliver what became of the job."""
@@ -189,8 +197,7 @@ class SlotPool:
         if self._vacate(slot):
             if outcome is not None:
                 self._deliver(outcome)
-            self.feed()
-            self._vacated()
+            self._refill()
 
     def _watch_for(self, burst: Burst) -> float | None:
         """Seconds until a job of the burst can have overrun; None = never. At least a short while."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 from soniq import transitions
 from soniq.atomic import Decided
 from soniq.deadline import within
+from soniq.eager import eager_task
 from soniq.errors import JobTimeout
 from soniq.execution.attempt import Attempt, context_of
 from soniq.execution.crossing import to_thread, to_transaction
@@ -23,8 +23,6 @@ from soniq.jobs import Claim, JobContext
 from soniq.slots import Slot
 
 T = TypeVar("T")
-
-_EAGERLY: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 
 class Running:
@@ -53,12 +51,7 @@ class InLoop(Runner):
         surroundings = slot.surroundings
         context = surroundings.enter()
         running = Running()
-        running.task = asyncio.Task(
-            self._run(claim, slot, running),
-            loop=asyncio.get_running_loop(),
-            context=context,
-            **_EAGERLY,
-        )
+        running.task = eager_task(self._run(claim, slot, running), context=context)
         if running.task.done():
             surroundings.leave(context)
         else:

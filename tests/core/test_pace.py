@@ -108,6 +108,32 @@ async def test_a_busy_worker_visits_the_storage_now_and_then(visits):
     assert len(made) < 300
 
 
+@pytest.mark.parametrize("kind", ["sync", "async", "waiting"])
+async def test_a_pause_between_visits_ends_with_the_work(visits, monkeypatch, kind):
+    """How long the ready jobs last is an estimate: of a worker that has just begun, far too long a time."""
+    app, _ = visits
+    monkeypatch.setattr(module.Pace, "may_pile_up", lambda self, *, ready: 3600.0 if ready else 0.0)
+
+    @app.job(name="sync")
+    def brief() -> None:
+        pass
+
+    @app.job(name="async")
+    async def abrief() -> None:
+        pass
+
+    @app.job(name="waiting")
+    async def waiting() -> None:
+        await asyncio.sleep(0)
+
+    await app.enqueue_many(kind, [{}] * 200)
+    worker = app.worker(concurrency=2)
+    running = asyncio.create_task(worker.run())
+    await wait_until(lambda: len(app.backend.list_jobs(status="done", limit=200)) == 200, timeout=10)
+    worker.stop()
+    await running
+
+
 async def test_a_stop_does_not_wait_for_the_next_visit(visits, monkeypatch):
     """What was claimed ahead is given back, and what ran is recorded."""
     app, _ = visits

@@ -16,6 +16,7 @@ import pytest
 
 from soniq import Soniq
 from soniq.supervisor import Supervisor
+from soniq_django.management.commands.soniq_worker import SWITCH_INTERVAL
 from tests.support.vendors import ONE
 from tests.yard.jobs import await_for, fail, in_default_executor, noop, swallow, wait_for
 
@@ -248,6 +249,33 @@ Starting().run_from_argv(["manage.py", "soniq_worker"])
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+@pytest.mark.parametrize(("chosen", "then"), [(None, SWITCH_INTERVAL), (0.003, 0.003)])
+def test_the_database_thread_waits_for_jobs_no_longer_than_need_be(chosen: float | None, then: float) -> None:
+    """The interpreter changes hands often, unless the project has said how often."""
+    program = f"""
+import sys, django
+if {chosen}:
+    sys.setswitchinterval({chosen})
+django.setup()
+from soniq_django.management.commands.soniq_worker import Command
+
+class Looking(Command):
+    def handle(self, **options):
+        print(sys.getswitchinterval())
+
+Looking().run_from_argv(["manage.py", "soniq_worker"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    assert float(done.stdout) == pytest.approx(then)
 
 
 @pytest.mark.parametrize("alias", ONE)

@@ -30,6 +30,11 @@ from soniq_django.progress import Progress
 from soniq_django.reloading import watching
 from soniq_django.silence import limit_silence_everywhere
 
+# Seconds for which a job's Python code goes on while another thread wants the interpreter. Each step of the
+# thread that talks to the database would wait so long for its turn, and of the heart's.
+PYTHONS_SWITCH_INTERVAL = 0.005
+SWITCH_INTERVAL = 0.0002
+
 
 class Command(WithExamples):
     """See the help text."""
@@ -55,6 +60,8 @@ class Command(WithExamples):
     def run_from_argv(self, argv: list[str]) -> None:
         """Called by manage.py; other programs use call_command, and go on afterwards."""
         self.is_program = True
+        if sys.getswitchinterval() == PYTHONS_SWITCH_INTERVAL:  # else the project has chosen its own
+            sys.setswitchinterval(SWITCH_INTERVAL)
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             # Until the worker handles signals, Ctrl-C is to end the program as SIGTERM does. The exception
             # that Python makes of it is swallowed where it meets the imports' own callbacks.
