@@ -156,11 +156,14 @@ NEXT_DUE = """
     ) first
 """
 
+# By its own index, the planner would go through all jobs that the worker holds, and through all entries there
+# that are not vacuumed yet, and look for each of them in the list of ids from its start. As an expression, the
+# status fits no partial index: what is left is the primary key.
 FINISH = f"""
 UPDATE soniq_jobs
 SET status = %(status)s, updated_at = {NOW}, finished_at = {NOW}, unique_key = NULL,
     expires_at = {NOW} + %(ttl)s * interval '1 second'
-WHERE id = ANY(%(ids)s::uuid[]) AND status = 'processing'
+WHERE id = ANY(%(ids)s::uuid[]) AND status || '' = 'processing'
   AND worker_id = %(worker)s AND attempts = %(attempt)s
 RETURNING id::text
 """

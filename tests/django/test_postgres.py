@@ -26,6 +26,7 @@ from soniq_django.connections import DjangoEnvironment
 from soniq_django.models import Job
 from soniq_django.store import claiming, sql
 from soniq_django.store.claiming import ABOVE_EVERY, FRONT_EVERY, Asked, Mark
+from soniq_django.store.recording import grouped
 from tests.support.vendors import POSTGRES
 
 pytestmark = [
@@ -99,6 +100,24 @@ def test_a_claim_walks_the_claim_index_and_sorts_nothing_but_its_answer(
     assert indexes <= {"soniq_jobs_claim", "soniq_jobs_claim_queue", "soniq_jobs_pkey"}
     sorts = [node for node in nodes if "Sort" in node["Node Type"]]
     assert len(sorts) == (1 if queues is not None and len(queues) > 1 else 0)
+
+
+@pytest.mark.parametrize("analyzed", [False, True], ids=["no statistics", "statistics"])
+@pytest.mark.parametrize("result", [None, "7"], ids=["no results", "results"])
+def test_outcomes_find_their_rows_by_the_primary_key(alias: str, result: str | None, analyzed: bool) -> None:
+    """Not by the index of what the worker holds, in which each id would be compared with each row."""
+    backend = DjangoBackend(alias, notify=False)
+    mine = worker(backend)
+    backend.enqueue(new_jobs(3000))
+    claims = backend.claim(ClaimRequest(worker_id=mine, limit=2000))
+    if analyzed:
+        with connections[alias].cursor() as cursor:
+            cursor.execute("ANALYZE soniq_jobs")
+    [group], _ = grouped([succeed(claim, result_json=result, ttl=60.0) for claim in claims[:1000]])
+
+    nodes = plan(alias, *group.statement())
+
+    assert [node["Index Name"] for node in nodes if "Index Name" in node] == ["soniq_jobs_pkey"]
 
 
 def test_a_claim_goes_on_behind_its_mark_and_looks_to_the_front_in_time(alias: str) -> None:
