@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from itertools import groupby
@@ -154,29 +154,31 @@ class PostgresStatements(OrmStatements):
         return None if found is None else cast("float | None", found[0])
 
     def _record(self, changes: Sequence[Change], asked: Asked | None) -> tuple[list[bool], list[Claim]]:
-        """Write the changes, then claim; as one pipeline. Runs in a transaction.
+        """Claim and write the changes, as one pipeline. Runs in a transaction.
 
+        The claim goes first: the database is at it while Python puts together what there is to write.
         Of a pipeline that fails, psycopg raises the error of the first statement that failed.
         """
         groups, others = grouped(changes)
-        written: set[str] = set()
         rare = dict(zip(map(id, others), super().apply(others), strict=True)) if others else {}
         session = self.sessions.of(self.connection)
+        claims: list[Claim] = []
         cursors = []
         with session.pipeline() if psycopg.Pipeline.is_supported() else nullcontext():
             if asked is not None and not self.sessions.are_set_up(session):
                 self.sessions.set_up(session, local=True)
+            claiming = iter(()) if asked is None else self._claim(session, asked, claims)
+            next(claiming, None)
             for group in groups:
                 cursor = psycopg.Cursor(session)
                 cursor.execute(*group.statement())
                 cursors.append(cursor)
-            claims = [] if asked is None else self._claim(session, asked, [])
+            exhaust(claiming)
         if not others and all(
             cursor.rowcount == len(group.ids) for cursor, group in zip(cursors, groups, strict=True)
         ):
             return [True] * len(changes), claims
-        for cursor in cursors:
-            written.update(row[0] for row in cursor.fetchall())
+        written = {row[0] for cursor in cursors for row in cursor.fetchall()}
         return [rare.get(id(change), change.job_id in written) for change in changes], claims
 
     def _claim_alone(self, asked: Asked) -> list[Claim]:
@@ -188,39 +190,44 @@ class PostgresStatements(OrmStatements):
             alone = not within and self.sessions.reads_committed(session)
         if not (within or alone):
             with self.transaction():
-                return self._claim(session, asked, claims)
+                exhaust(self._claim(session, asked, claims))
+                return claims
         try:
             with translated(self.alias):
-                return self._claim(session, asked, claims)
+                exhaust(self._claim(session, asked, claims))
         except BackendConflict:
             if not (alone and claims):
                 raise
-            return claims  # statements before the one that was given up were transactions of their own
+            # Statements before the one that was given up were transactions of their own.
+        return claims
 
-    def _claim(self, session: psycopg.Connection[Any], asked: Asked, claims: list[Claim]) -> list[Claim]:
+    def _claim(self, session: psycopg.Connection[Any], asked: Asked, claims: list[Claim]) -> Iterator[None]:
         """Behind the mark while that is allowed and enough, else from the front.
+
+        Stops while each statement is under way; resumed, it waits for what that brings.
 
         :param claims: an empty list, to which each statement adds what it has claimed
         """
         if asked.request.limit < 1 or asked.nothing:
-            return claims
+            return
         now = time.monotonic()
         mark = self._marks.get(asked.request.worker_id) if asked.follows_mark else None
         if mark is not None and now - mark.front_at < mark.front_every:
             if now - mark.above_at >= ABOVE_EVERY:
-                claims += self._take(session, asked.above(mark), asked)
+                yield from self._take(session, asked.above(mark), asked, claims)
                 mark = replace(mark, above_at=now)
             if len(claims) < asked.request.limit:
-                claims += self._take(session, asked.after(mark, asked.request.limit - len(claims)), asked)
+                yield from self._take(
+                    session, asked.after(mark, asked.request.limit - len(claims)), asked, claims
+                )
             if len(claims) == asked.request.limit:
                 self._remember(asked, mark.moved_to(claims[-1]))
-                return claims
-        found = self._take(session, asked.front(mark, asked.request.limit - len(claims)), asked)
-        claims += found
+                return
+        before = len(claims)
+        yield from self._take(session, asked.front(mark, asked.request.limit - before), asked, claims)
         if claims:
-            last, patience = claims[-1], FRONT_EVERY if mark is None else mark.patience_after(found)
+            last, patience = claims[-1], FRONT_EVERY if mark is None else mark.patience_after(claims[before:])
             self._remember(asked, Mark(last.priority, last.scheduled_at, last.job_id, now, now, patience))
-        return claims
 
     def _remember(self, asked: Asked, mark: Mark) -> None:
         if asked.follows_mark:
@@ -229,10 +236,19 @@ class PostgresStatements(OrmStatements):
             self._marks[asked.request.worker_id] = mark
 
     def _take(
-        self, session: psycopg.Connection[Any], statement: tuple[Any, dict[str, Any]], asked: Asked
-    ) -> list[Claim]:
+        self,
+        session: psycopg.Connection[Any],
+        statement: tuple[Any, dict[str, Any]],
+        asked: Asked,
+        claims: list[Claim],
+    ) -> Iterator[None]:
         cursor = psycopg.Cursor(session)
         cursor.execute(*statement, binary=True)
-        claims = claims_of(cursor.fetchall(), asked.request.worker_id)
-        claims.sort(key=in_order)
-        return claims
+        yield
+        claims += sorted(claims_of(cursor.fetchall(), asked.request.worker_id), key=in_order)
+
+
+def exhaust(steps: Iterator[None]) -> None:
+    """Go through all steps."""
+    for _ in steps:
+        pass

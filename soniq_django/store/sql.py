@@ -156,9 +156,9 @@ NEXT_DUE = """
     ) first
 """
 
-# By its own index, the planner would go through all jobs that the worker holds, and through all entries there
-# that are not vacuumed yet, and look for each of them in the list of ids from its start. As an expression, the
-# status fits no partial index: what is left is the primary key.
+# By the index of held jobs, which the planner would take, this goes through all that the worker holds and all
+# entries that are not vacuumed yet, and looks for each of them in the list of ids from its start. As an
+# expression, the status fits no partial index: what is left is the primary key.
 FINISH = f"""
 UPDATE soniq_jobs
 SET status = %(status)s, updated_at = {NOW}, finished_at = {NOW}, unique_key = NULL,
