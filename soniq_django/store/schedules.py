@@ -64,10 +64,12 @@ class ScheduleTable(HotPath):
             jobs = [job for change, holds in zip(changes, held, strict=True) if holds for job in change.jobs]
             # Not enqueue(), which would let jobs wait for a transaction of another database.
             ids = iter(self._enqueue(jobs) if jobs else ())
-            return [
-                self._with_jobs(change, [next(ids) for _ in change.jobs]) if holds else None
+            answers = [
+                [next(ids) for _ in change.jobs] if holds else None
                 for change, holds in zip(changes, held, strict=True)
             ]
+            self._note_holders(changes, answers)
+            return answers
 
     def _waiting(self, where: ScheduleFilter) -> QuerySet[Schedule]:
         """Those that fire some time, and that a worker may fire."""
@@ -107,11 +109,16 @@ class ScheduleTable(HotPath):
             return False
         return True
 
-    def _with_jobs(self, change: ScheduleChange, ids: list[str]) -> list[str]:
-        """Note the last of a change's jobs, where a live job stands for the one that was made."""
-        if ids and change.becomes is not None and ids[-1] != change.jobs[-1].id:
-            self.schedules.filter(pk=change.name).update(last_job_id=ids[-1])
-        return ids
+    def _note_holders(self, changes: Sequence[ScheduleChange], answers: Sequence[list[str] | None]) -> None:
+        """Where a live job stands for the last one that a change made, it is the schedule's last."""
+        written = {
+            change.name: (change, ids)
+            for change, ids in zip(changes, answers, strict=True)
+            if ids is not None  # of several that a schedule had in this call, the last
+        }
+        for change, ids in written.values():
+            if ids and change.becomes is not None and ids[-1] != change.jobs[-1].id:
+                self.schedules.filter(pk=change.name).update(last_job_id=ids[-1])
 
 
 def _columns(change: ScheduleChange, becomes: ScheduleRecord) -> dict[str, object]:

@@ -308,6 +308,19 @@ class ScheduleConformance(Conformance):
         assert read(backend).last_job_id == holder
         assert backend.queue_stats()["total"] == 1
 
+    def test_of_two_changes_in_one_call_the_second_says_which_job_was_the_last(
+        self, backend: StorageBackend
+    ) -> None:
+        """Also if what stands for the job of the first one is known only after both are written."""
+        holder = enqueue_one(backend, unique_key="k")
+        first = changed(due(backend, "nightly"), new_job(unique_key="k"))
+        assert first.becomes is not None
+        second = changed(first.becomes, job := new_job())
+
+        assert backend.write_schedules([first, second]) == [[holder], [job.id]]
+
+        assert read(backend).last_job_id == job.id
+
     def test_a_schedule_outlives_its_jobs(self, backend: StorageBackend) -> None:
         """A job that ended, was purged or deleted does not take it along."""
         schedule = due(backend, "nightly")
