@@ -33,7 +33,7 @@ from soniq_django.silence import limit_silence_everywhere
 # Seconds for which a job's Python code goes on while another thread wants the interpreter. Each step of the
 # thread that talks to the database would wait so long for its turn, and of the heart's.
 PYTHONS_SWITCH_INTERVAL = 0.005
-SWITCH_INTERVAL = 0.0002
+SWITCH_INTERVAL = 0.0005
 
 
 class Command(WithExamples):
