@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from tests.faults.harness.history import Claim
 from tests.faults.harness.ledger import Event
 
+GRAIN = 0.0011  # seconds; SQLite's clock counts milliseconds, and what a job takes may be less
+
 
 @dataclass(kw_only=True)
 class Facts:
@@ -85,7 +87,9 @@ def _runs_within_claims(facts: Facts) -> Iterable[str]:
             for c in facts.claims.get(event.job, [])
             if (c.worker, c.attempt) == (event.worker, event.attempt)
         ]
-        if not any(c.begun <= event.at and (c.ended is None or event.at <= c.ended) for c in claims):
+        if not any(
+            c.begun <= event.at + GRAIN and (c.ended is None or event.at <= c.ended + GRAIN) for c in claims
+        ):
             yield f"I2: job {event.job} was started outside of its claim: {event} {claims}"
     for job, claims in facts.claims.items():
         for claim in claims:
