@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -13,12 +14,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
 
 from soniq import Soniq
+from soniq.interpreter import SWITCH_INTERVAL
 from soniq.supervisor import Supervisor
-from soniq_django.management.commands.soniq_worker import SWITCH_INTERVAL
 from tests.support.vendors import ONE
-from tests.yard.jobs import await_for, fail, in_default_executor, noop, swallow, wait_for
+from tests.yard.jobs import await_for, count_frozen, fail, in_default_executor, noop, swallow, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True, databases="__all__")]
 
@@ -276,6 +278,28 @@ Looking().run_from_argv(["manage.py", "soniq_worker"])
         check=True,
     )
     assert float(done.stdout) == pytest.approx(then)
+
+
+@pytest.mark.parametrize("alias", ONE)
+def test_the_garbage_collector_leaves_what_a_worker_has_loaded_alone(app: Soniq, start) -> None:
+    """A full collection would stop all threads for tens of milliseconds, again and again."""
+    job = count_frozen.enqueue()
+
+    finish(start("--run-once"))
+
+    assert app.backend.get_job(job).result > 10_000
+    assert gc.get_freeze_count() == 0
+
+
+@pytest.mark.parametrize("alias", ONE)
+def test_a_worker_in_another_program_leaves_its_interpreter_alone(app: Soniq) -> None:
+    """By call_command it is a part of something else."""
+    job, before = count_frozen.enqueue(), sys.getswitchinterval()
+
+    call_command("soniq_worker", run_once=True, verbosity=0)
+
+    assert app.backend.get_job(job).result == 0
+    assert sys.getswitchinterval() == before
 
 
 @pytest.mark.parametrize("alias", ONE)

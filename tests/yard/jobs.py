@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import gc
 import time
 from pathlib import Path
 
@@ -76,6 +77,11 @@ _hoard: list[bytes] = []
 def hoard(megabytes: int) -> None:
     """Keeps what it takes."""
     _hoard.append(b"x" * (megabytes * 1_048_576))
+
+
+@soniq.job(name="yard.count_frozen", max_retries=0)
+def count_frozen() -> int:
+    return gc.get_freeze_count()
 
 
 @soniq.job(name="yard.overrun", max_retries=0, timeout=0.1)

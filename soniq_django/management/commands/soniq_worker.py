@@ -18,6 +18,7 @@ from django.db import connections
 
 from soniq import BackendUnavailable, ConfigurationError, Soniq
 from soniq.execution import Outcome
+from soniq.interpreter import change_hands_often, keep_what_is_loaded
 from soniq.recycling import Recycling
 from soniq.settings import check_queues
 from soniq.stopping import end_process_within
@@ -29,11 +30,6 @@ from soniq_django.metrics import begin_worker
 from soniq_django.progress import Progress
 from soniq_django.reloading import watching
 from soniq_django.silence import limit_silence_everywhere
-
-# Seconds for which a job's Python code goes on while another thread wants the interpreter. Each step of the
-# thread that talks to the database would wait so long for its turn, and of the heart's.
-PYTHONS_SWITCH_INTERVAL = 0.005
-SWITCH_INTERVAL = 0.0005
 
 
 class Command(WithExamples):
@@ -60,8 +56,7 @@ class Command(WithExamples):
     def run_from_argv(self, argv: list[str]) -> None:
         """Called by manage.py; other programs use call_command, and go on afterwards."""
         self.is_program = True
-        if sys.getswitchinterval() == PYTHONS_SWITCH_INTERVAL:  # else the project has chosen its own
-            sys.setswitchinterval(SWITCH_INTERVAL)
+        change_hands_often()
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             # Until the worker handles signals, Ctrl-C is to end the program as SIGTERM does. The exception
             # that Python makes of it is swallowed where it meets the imports' own callbacks.
@@ -171,6 +166,8 @@ class Command(WithExamples):
                 self.stdout.flush()
             limit_silence_everywhere()
             connections.close_all()  # from here on the worker's own threads talk to the database
+            if self.is_program:
+                keep_what_is_loaded()
             asyncio.run(self.run_worker(worker, progress, options))
 
     async def run_worker(self, worker: Worker, progress: Progress, options: dict[str, Any]) -> None:
