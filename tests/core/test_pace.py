@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 
+from soniq import Soniq
 from soniq import pace as module
 from soniq.pace import SPACING, WINDOW, Pace
 from soniq.testing import wait_until
@@ -90,6 +92,16 @@ def visits(make, monkeypatch):
     return app, made
 
 
+async def drained(app: Soniq, job: Any, count: int) -> None:
+    """So many of these jobs are enqueued, and one worker does them."""
+    await app.enqueue_many(job, [{}] * count)
+    worker = app.worker(concurrency=2)
+    running = asyncio.create_task(worker.run())
+    await wait_until(lambda: len(app.backend.list_jobs(status="done", limit=count)) == count, timeout=10)
+    worker.stop()
+    await running
+
+
 async def test_a_busy_worker_visits_the_storage_now_and_then(visits):
     """Of a thousand outcomes nearly each one would have a visit of its own otherwise."""
     app, made = visits
@@ -98,12 +110,7 @@ async def test_a_busy_worker_visits_the_storage_now_and_then(visits):
     def brief() -> None:
         time.sleep(0.001)
 
-    await app.enqueue_many(brief, [{}] * 1000)
-    worker = app.worker(concurrency=2)
-    running = asyncio.create_task(worker.run())
-    await wait_until(lambda: len(app.backend.list_jobs(status="done", limit=1000)) == 1000, timeout=10)
-    worker.stop()
-    await running
+    await drained(app, brief, 1000)
 
     assert len(made) < 300
 
@@ -126,12 +133,7 @@ async def test_a_pause_between_visits_ends_with_the_work(visits, monkeypatch, ki
     async def waiting() -> None:
         await asyncio.sleep(0)
 
-    await app.enqueue_many(kind, [{}] * 200)
-    worker = app.worker(concurrency=2)
-    running = asyncio.create_task(worker.run())
-    await wait_until(lambda: len(app.backend.list_jobs(status="done", limit=200)) == 200, timeout=10)
-    worker.stop()
-    await running
+    await drained(app, kind, 200)
 
 
 async def test_a_stop_does_not_wait_for_the_next_visit(visits, monkeypatch):

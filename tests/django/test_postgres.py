@@ -26,7 +26,7 @@ from soniq_django.connections import DjangoEnvironment
 from soniq_django.models import Job
 from soniq_django.store import claiming, sql
 from soniq_django.store.claiming import ABOVE_EVERY, FRONT_EVERY, Asked, Mark
-from soniq_django.store.recording import grouped
+from soniq_django.store.recording import Group, grouped
 from tests.support.vendors import POSTGRES
 
 pytestmark = [
@@ -118,6 +118,33 @@ def test_outcomes_find_their_rows_by_the_primary_key(alias: str, result: str | N
     nodes = plan(alias, *group.statement())
 
     assert [node["Index Name"] for node in nodes if "Index Name" in node] == ["soniq_jobs_pkey"]
+
+
+def test_a_visit_claims_before_it_puts_together_what_to_record(alias: str, monkeypatch) -> None:
+    """So the database is at work meanwhile."""
+    backend = DjangoBackend(alias, notify=False)
+    mine = worker(backend)
+    backend.enqueue(new_jobs(4))
+    request = ClaimRequest(worker_id=mine, limit=2)
+    done = [succeed(claim, result_json=None, ttl=60.0) for claim in backend.claim(request)]
+    order: list[str] = []
+    execute, statement = psycopg.Cursor.execute, Group.statement
+
+    def executed(self: Any, query: str, *args: Any, **kwargs: Any) -> Any:
+        order.append("claim" if "status = 'processing', worker_id" in query else "other")
+        return execute(self, query, *args, **kwargs)
+
+    def put_together(self: Group) -> Any:
+        order.append("record")
+        return statement(self)
+
+    monkeypatch.setattr(psycopg.Cursor, "execute", executed)
+    monkeypatch.setattr(Group, "statement", put_together)
+
+    applied, claims = backend.exchange(done, request)
+
+    assert (applied, len(claims)) == ([True, True], 2)
+    assert order.index("claim") < order.index("record")
 
 
 def test_a_claim_goes_on_behind_its_mark_and_looks_to_the_front_in_time(alias: str) -> None:
