@@ -89,7 +89,7 @@ class SlotPool:
             except IndexError:  # a burst was quicker
                 return
             self._start(claim)
-            if time.monotonic() >= ends:
+            if self._ready and time.monotonic() >= ends:
                 self.feed()
                 return
         if self._free and not self._ready:

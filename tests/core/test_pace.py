@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from soniq import Soniq
+from soniq import Soniq, slot_pool
 from soniq import pace as module
 from soniq.pace import SPACING, WINDOW, Pace
 from soniq.testing import wait_until
@@ -115,10 +115,12 @@ async def test_a_busy_worker_visits_the_storage_now_and_then(visits):
     assert len(made) < 300
 
 
+@pytest.mark.parametrize("turn", [0.0, slot_pool.TURN])
 @pytest.mark.parametrize("kind", ["sync", "async", "waiting"])
-async def test_a_pause_between_visits_ends_with_the_work(visits, monkeypatch, kind):
+async def test_a_pause_between_visits_ends_with_the_work(visits, monkeypatch, kind, turn):
     """How long the ready jobs last is an estimate: of a worker that has just begun, far too long a time."""
     app, _ = visits
+    monkeypatch.setattr(slot_pool, "TURN", turn)  # 0: it is over with each job, also with the last one
     monkeypatch.setattr(module.Pace, "may_pile_up", lambda self, *, ready: 3600.0 if ready else 0.0)
 
     @app.job(name="sync")
