@@ -27,6 +27,7 @@ from soniq.execution import Execution, Outcome
 from soniq.hooks import H, M, MetricsSink
 from soniq.ids import canonical
 from soniq.job_maker import JobMaker, Target
+from soniq.job_options import EnqueueOptions, JobKeywords, When
 from soniq.jobs import JobStatus
 from soniq.producer import JobProducer
 from soniq.recycling import Recycling
@@ -35,7 +36,7 @@ from soniq.registry import JobDecorator, Registry
 from soniq.retry import RetryPolicy
 from soniq.scheduler import SchedulerService
 from soniq.settings import Settings, check_page, check_queue, check_queues
-from soniq.task import EnqueueOptions, JobKeywords, Task, When
+from soniq.task import Task
 from soniq.timetable import Timetable
 from soniq.worker import Worker
 
@@ -110,7 +111,7 @@ class Soniq:
     @overload
     def job(self, fn: None = None, /, **options: Unpack[JobKeywords]) -> JobDecorator: ...
     def job(self, fn: Callable[..., Any] | None = None, /, **options: Unpack[JobKeywords]) -> Any:
-        """Make a function a job of this app. See :class:`soniq.task.JobKeywords` for the options."""
+        """Make a function a job of this app. See :class:`soniq.job_options.JobKeywords` for the options."""
         return self.registry.job(**options) if fn is None else self.registry.job(fn)
 
     def periodic(self, **options: Unpack[PeriodicKeywords]) -> JobDecorator:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from soniq.job_options import JobKeywords
 from soniq.schedule_specs import ScheduleKeywords, spec_of
-from soniq.task import JobKeywords, Task
+from soniq.task import Task
 from soniq.zones import UTC_NAME
 
 

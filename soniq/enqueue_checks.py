@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 from soniq.arguments import encode
 from soniq.errors import InvalidEnqueue
+from soniq.job_options import MAX_NAME
 from soniq.settings import is_seconds
-from soniq.task import MAX_NAME
 
 Aware: TypeAlias = Callable[[datetime], datetime | None]
 

@@ -17,12 +17,13 @@ from soniq.contexts import as_text
 from soniq.enqueue_checks import Aware, dedup_key, due, flag, job_name, unique_key
 from soniq.errors import InvalidArguments, InvalidEnqueue
 from soniq.ids import uuid7_text
+from soniq.job_options import EnqueueOptions, JobOptions
 from soniq.jobs import JSON, NewJob
 from soniq.records import DeadLetter
 from soniq.registry import Registry
 from soniq.schedule_records import ScheduleSpec, context_of
 from soniq.settings import Settings, check_priority, check_queue
-from soniq.task import EnqueueOptions, JobOptions, Task, TaskRef
+from soniq.task import Task, TaskRef
 
 logger = logging.getLogger("soniq.enqueue")
 

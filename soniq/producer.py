@@ -12,11 +12,12 @@ from soniq.backend import Run, StorageBackend
 from soniq.contexts import Contexts
 from soniq.errors import InvalidArguments, InvalidEnqueue
 from soniq.job_maker import JobMaker, Make, Target
+from soniq.job_options import EnqueueOptions
 from soniq.jobs import NewJob
 from soniq.logged import log_enqueued
 from soniq.records import DeadLetter
 from soniq.schedule_records import ScheduleSpec
-from soniq.task import EnqueueOptions, Task
+from soniq.task import Task
 
 logger = logging.getLogger("soniq.enqueue")
 

@@ -11,15 +11,8 @@ from soniq.contexts import Contexts
 from soniq.declarations import Declaration, PeriodicKeywords, declaration, split
 from soniq.errors import InvalidJob, InvalidSchedule, UnknownTask
 from soniq.hooks import Hooks
-from soniq.task import (
-    MAX_NAME,
-    JobKeywords,
-    JobOptions,
-    Producer,
-    Task,
-    check_name,
-    default_name,
-)
+from soniq.job_options import MAX_NAME, JobKeywords, JobOptions, check_name, default_name
+from soniq.task import Producer, Task
 
 Resolver: TypeAlias = Callable[[str], Task[..., Any] | None]
 

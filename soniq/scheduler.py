@@ -10,11 +10,12 @@ from soniq import schedule_changes
 from soniq.backend import Run, StorageBackend
 from soniq.errors import BackendConflict, ConfigurationError, ScheduleNotFound
 from soniq.job_maker import Target
+from soniq.job_options import EnqueueOptions
 from soniq.producer import JobProducer
 from soniq.schedule_records import Schedule, ScheduleChange, ScheduleStatus
 from soniq.schedule_specs import ScheduleKeywords, spec_of
 from soniq.settings import Settings
-from soniq.task import EnqueueOptions, Task, TaskRef
+from soniq.task import Task, TaskRef
 
 Schedules: TypeAlias = list[Schedule]  # "list" is a method of the service
 JobIds: TypeAlias = list[str]

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from soniq import schedule_changes
 from soniq.backend import StorageBackend
 from soniq.declarations import Declaration
+from soniq.job_options import EnqueueOptions
 from soniq.jobs import NewJob
 from soniq.logged import log_enqueued
 from soniq.producer import JobProducer
@@ -24,7 +25,6 @@ from soniq.schedule_records import Overlap, Schedule, ScheduleChange, ScheduleFi
 from soniq.schedule_specs import spec_of
 from soniq.settings import Settings
 from soniq.storage_line import AWAY
-from soniq.task import EnqueueOptions
 from soniq.visible import visible_line
 
 logger = logging.getLogger("soniq.scheduler")

@@ -5,8 +5,8 @@ from dataclasses import fields
 
 import pytest
 
+from soniq.job_options import JobKeywords
 from soniq.settings import Settings
-from soniq.task import JobKeywords
 from soniq_django.conf import DjangoSettings
 from tests.support.docs import ROOT
 

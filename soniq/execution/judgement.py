@@ -13,10 +13,11 @@ from soniq.codec import encode_result
 from soniq.errors import InvalidJob, JobTimeout
 from soniq.execution.attempt import Attempt
 from soniq.failures import class_path, describe, summarize
+from soniq.job_options import JobOptions
 from soniq.jobs import Claim, DeadLetterReason, Snooze
 from soniq.retry import RetryPolicy
 from soniq.settings import Settings, is_seconds
-from soniq.task import JobOptions, Task
+from soniq.task import Task
 
 logger = logging.getLogger("soniq.worker")
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Concatenate, Literal, NoReturn, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from soniq.default import shared
+from soniq.job_options import check_name, default_name
 from soniq.registry import check_function
-from soniq.task import check_name, default_name
 from soniq_django.celery.options import SentKeywords, TaskKeywords, declared, sent
 from soniq_django.celery.refusals import NAMES, Unsupported
 from soniq_django.celery.result import AsyncResult

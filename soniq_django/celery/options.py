@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import Any, TypedDict
 
 from soniq import InvalidEnqueue, InvalidJob
+from soniq.job_options import EnqueueOptions, JobOptions
 from soniq.jobs import Claim
 from soniq.retry import TaskRetryPolicy, delays_of
 from soniq.settings import MAX_ATTEMPTS, Settings, check_retries, is_seconds
-from soniq.task import EnqueueOptions, JobOptions
 from soniq_django.celery.refusals import DECLARED, SENT, Unsupported, refuse
 
 PRIORITY = 100  # of a job without one

@@ -14,7 +14,8 @@ from typing import Any, NoReturn, ParamSpec, TypeVar, Unpack, cast
 from django.utils import timezone
 
 from soniq import InvalidArguments, InvalidJob, JobContext, Task
-from soniq.task import Producer, default_name
+from soniq.job_options import default_name
+from soniq.task import Producer
 from soniq_django.celery.options import (
     CeleryOptions,
     Ignore,

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from django.db import transaction
 
 from soniq import Soniq, SoniqError, UnknownTask, schedule_changes
+from soniq.job_options import EnqueueOptions
 from soniq.jobs import NewJob
 from soniq.schedule_records import ScheduleSpec
 from soniq.schedule_specs import spec_of
-from soniq.task import EnqueueOptions
 from soniq_django.importing.rows import Repeating, Row, Source, SourceError, Unmovable, Waiting
 
 

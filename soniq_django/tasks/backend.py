@@ -11,8 +11,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from soniq import get_default_app
 from soniq.ids import uuid7_text
+from soniq.job_options import EnqueueOptions
 from soniq.jobs import JSON
-from soniq.task import EnqueueOptions
 from soniq_django.tasks.arguments import shown
 from soniq_django.tasks.base import SoniqTaskBackend
 from soniq_django.tasks.compat import (

@@ -14,9 +14,9 @@ from django.core import checks
 from soniq import get_default_app
 from soniq.codec import encode_arguments
 from soniq.errors import ConfigurationError, InvalidArguments, InvalidEnqueue, InvalidJob, PayloadTooLarge
+from soniq.job_options import MAX_NAME
 from soniq.jobs import JSON
 from soniq.settings import check_queue
-from soniq.task import MAX_NAME
 from soniq_django.tasks.arguments import has_naive_time, plainer
 from soniq_django.tasks.compat import AnyTask, BaseTaskBackend, InvalidTask, Task, TaskResult
 from soniq_django.tasks.errors import UnsupportedArguments

@@ -15,8 +15,8 @@ from soniq.arguments import decode
 from soniq.codec import Loaded, Types, Unloaded, decode_values, encode_values
 from soniq.default import shared
 from soniq.errors import InvalidJob, JobTimeout, ReferenceGone
+from soniq.job_options import JobOptions
 from soniq.jobs import JSON, Claim, JobContext
-from soniq.task import JobOptions
 from soniq.task import Task as Job
 from soniq.transitions import Change
 from soniq_django.tasks import running

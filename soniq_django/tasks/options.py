@@ -12,8 +12,8 @@ from django.utils.module_loading import import_string
 from soniq.codec import Missing
 from soniq.errors import ConfigurationError, InvalidJob
 from soniq.ids import uuid7_text
+from soniq.job_options import JobKeywords, JobOptions
 from soniq.settings import check_known
-from soniq.task import JobKeywords, JobOptions
 from soniq_django.tasks.policy import TaskOptions
 
 

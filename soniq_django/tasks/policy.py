@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from soniq.job_options import JobOptions
 from soniq.jobs import Claim
 from soniq.retry import TaskRetryPolicy
 from soniq.settings import Settings
-from soniq.task import JobOptions
 
 _FINAL = "_soniq_final"
 
@@ -34,7 +34,7 @@ class TaskOptions(JobOptions):
     """The options of a job that is a task."""
 
     def retry_policy(self, settings: Settings) -> TaskRetryPolicy:
-        """See :class:`soniq.task.JobOptions`."""
+        """See :class:`soniq.job_options.JobOptions`."""
         # Zero-argument super() does not work in a dataclass with slots.
         policy: Any = super(TaskOptions, self).retry_policy(settings)
         return WorkNotRepeated(**{name: getattr(policy, name) for name in policy.__dataclass_fields__})

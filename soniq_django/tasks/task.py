@@ -32,7 +32,7 @@ else:
 class SoniqTask(_Task[P, R]):
     """What ``@task`` makes with our backends. What is None is taken from the backend's OPTIONS, or settings.
 
-    See :class:`soniq.task.JobKeywords` for the meaning of the options.
+    See :class:`soniq.job_options.JobKeywords` for the meaning of the options.
     """
 
     max_retries: int | None = None

@@ -11,10 +11,11 @@ from soniq import Soniq, UnknownTask
 from soniq.backends.memory import MemoryBackend
 from soniq.errors import InvalidJob
 from soniq.ids import uuid7_text
+from soniq.job_options import JobOptions
 from soniq.jobs import NewJob
 from soniq.registry import Registry
 from soniq.settings import Settings
-from soniq.task import JobOptions, Task
+from soniq.task import Task
 from soniq.testing import wait_until
 from soniq.unknown import LEARN_EVERY, UnknownJobs
 

@@ -6,7 +6,8 @@ import pytest
 
 from soniq import Soniq
 from soniq.errors import JobTimeout
-from soniq.task import EnqueueOptions, JobOptions, Task
+from soniq.job_options import EnqueueOptions, JobOptions
+from soniq.task import Task
 
 
 class Watched(Task):

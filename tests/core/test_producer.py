@@ -14,7 +14,7 @@ import pytest
 from soniq import Snooze, TaskRef
 from soniq.errors import InvalidArguments, InvalidEnqueue, PayloadTooLarge, UnknownTask
 from soniq.ids import is_job_id
-from soniq.task import EnqueueOptions
+from soniq.job_options import EnqueueOptions
 
 
 @pytest.fixture

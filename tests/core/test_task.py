@@ -14,9 +14,10 @@ from soniq import JobContext
 from soniq import JobContext as Ctx
 from soniq.default import shared
 from soniq.errors import InvalidArguments, InvalidJob
+from soniq.job_options import JobOptions
 from soniq.registry import Registry
 from soniq.signature import Signature
-from soniq.task import JobOptions, Task
+from soniq.task import Task
 
 if TYPE_CHECKING:
     from somewhere import Unknown

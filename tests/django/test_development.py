@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from soniq import Soniq
-from soniq.task import EnqueueOptions
+from soniq.job_options import EnqueueOptions
 from soniq_django import dev_worker
 from tests.support.commands import run
 from tests.support.scratch import Project, Running

@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from soniq.ids import uuid7_text
-from soniq.task import EnqueueOptions
+from soniq.job_options import EnqueueOptions
 from soniq_django.commands.base import SoniqCommand
 from soniq_django.commands.options import add_database, add_json, duration, instant, json_object
 from soniq_django.commands.places import place
