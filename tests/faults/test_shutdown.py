@@ -145,7 +145,7 @@ def test_signals_at_random_moments_leave_no_claim_without_an_owner(postgres, cha
         assert worker.process.returncode in (0, -number, 1, 130), worker.log
         if "soniq worker" in worker.log:
             assert worker.process.returncode in (0, -number), worker.log
-        if chance.random() < 0.5:
+        if len(running) < 6 and chance.random() < 0.5:  # more would use up the server's connections
             running.append(postgres.start(wait=False))
     postgres.start()
     postgres.wait_ended(120)
