@@ -1,6 +1,7 @@
 """What ORM jobs would cost without a queue: threads that make their calls in a plain loop.
 
-``python -m benchmarks.threads JOBS THREADS``
+``python -m benchmarks.threads JOBS THREADS sync``, or ``async`` for the calls of the async ORM, which each
+thread awaits in an event loop that ``async_to_sync`` gives it.
 """
 
 from __future__ import annotations
@@ -9,24 +10,24 @@ import json
 import sys
 import threading
 import time
+from collections.abc import Iterable
+
+from asgiref.sync import async_to_sync
 
 
-def main(jobs: int, threads: int) -> None:
+def main(jobs: int, threads: int, kind: str) -> None:
     """Print the seconds it took, from the moment that every thread is connected."""
     import django  # noqa: PLC0415  # the settings come from the environment
 
     django.setup()
     from django.db import connection  # noqa: PLC0415  # as Django is set up now
 
-    from benchmarks.project.work import body  # noqa: PLC0415  # as above
-
-    job = body.orm
+    make_calls = {"sync": _sync, "async": async_to_sync(_async)}[kind]
 
     def work(index: int) -> None:
         connection.ensure_connection()
         ready.wait()
-        for number in range(index, jobs, threads):
-            job(number)
+        make_calls(range(index, jobs, threads))
         connection.close()
 
     ready = threading.Barrier(threads + 1)
@@ -40,5 +41,19 @@ def main(jobs: int, threads: int) -> None:
     print(json.dumps({"seconds": time.perf_counter() - begun}))
 
 
+def _sync(numbers: Iterable[int]) -> None:
+    from benchmarks.project.work import body  # noqa: PLC0415  # as Django is set up now
+
+    for number in numbers:
+        body.orm(number)
+
+
+async def _async(numbers: Iterable[int]) -> None:
+    from benchmarks.project.work import body  # noqa: PLC0415  # as Django is set up now
+
+    for number in numbers:
+        await body.orm_async(number)
+
+
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

@@ -15,7 +15,7 @@ def measure(peer: DatabasePeer, kind: str, context: Context) -> float:
     """Jobs/s, if each of them left its row."""
     scale = context.scale
     if peer.name == "django":
-        return plain(peer, scale.orm_jobs)
+        return plain(peer, kind, scale.orm_jobs)
     drained = drain(peer, kind, scale.orm_jobs, scale.seconds)
     rows, jobs = peer.effects()
     if jobs < drained.jobs:
@@ -25,11 +25,13 @@ def measure(peer: DatabasePeer, kind: str, context: Context) -> float:
     return context.rate(peer, f"{kind} jobs", drained)
 
 
-def plain(peer: DatabasePeer, jobs: int) -> float:
+def plain(peer: DatabasePeer, kind: str, jobs: int) -> float:
     """The same without a queue."""
     tally = peer.reset(jobs)
-    module = "benchmarks.tasks" if peer.variant == "async" else "benchmarks.threads"
-    out = run(["-m", module, str(jobs), str(CONCURRENCY)], peer.child_environment)
+    command = ["-m", "benchmarks.tasks", str(jobs), str(CONCURRENCY)]
+    if peer.variant != "async":
+        command = ["-m", "benchmarks.threads", *command[2:], "async" if kind == "orm_async" else "sync"]
+    out = run(command, peer.child_environment)
     if peer.effects() != (jobs, jobs) or tally.ran() != jobs:
         raise Failed(f"{jobs} calls left {peer.effects()[0]} rows")
     return jobs / json.loads(out)["seconds"]
@@ -59,9 +61,9 @@ def wants(peer: DatabasePeer) -> bool:
 FIGURE = Figure(
     "orm",
     "Jobs that read and write with the ORM",
-    "`django create` is no queue: ten threads of one process that make the same calls, in a plain loop. "
-    "`django async` is none either: ten tasks of one event loop, each with a thread and a connection of its "
-    "own, that await the same calls of the async ORM.",
+    "`django create` is no queue: ten threads of one process that make the same calls, in a plain loop; in "
+    "the column of async jobs they await those of the async ORM, by `async_to_sync`. `django async` is none "
+    "either: ten tasks of one event loop, each with a thread and a connection of its own, that await them.",
     columns,
     wants,
     cells,
