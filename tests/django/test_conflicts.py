@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import psycopg
 import pytest
@@ -13,7 +12,8 @@ from django.db import connections, transaction
 
 from soniq import BackendConflict
 from soniq.ids import uuid7
-from soniq.jobs import Claim, ClaimRequest, NewJob, WorkerInfo
+from soniq.jobs import Claim, ClaimRequest, WorkerInfo
+from soniq.testing.conformance.support import new_job
 from soniq.transitions import cancel, succeed
 from soniq_django.backend import DjangoBackend
 from soniq_django.models import Job
@@ -42,10 +42,6 @@ class PlainBackend(DjangoBackend):
 def backend(request: pytest.FixtureRequest, alias: str) -> DjangoBackend:
     store: DjangoBackend = request.param(alias, notify=request.param is DjangoBackend)
     return store
-
-
-def new_job(**options: Any) -> NewJob:
-    return NewJob(str(uuid7()), "work", "{}", "default", 100, 3, **options)
 
 
 def run(alias: str, *statements: str) -> None:

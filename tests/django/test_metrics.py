@@ -427,11 +427,8 @@ async def test_each_attempt_is_a_consumer_span_that_holds_its_error(telemetry: A
     assert failed[0].events[0].attributes["exception.type"] == "ValueError"
 
 
-@pytest.mark.parametrize("form", ["sync", "async", "middleware"])
-async def test_spans_that_a_job_starts_are_children_of_its_own(telemetry: Any, form: str) -> None:
-    """Wherever its code runs; and the span ends with the job."""
-    sink, _, spans = telemetry
-    app = make_app(metrics_sink=sink)
+def register_traced(app: Soniq, sink: OpenTelemetrySink, form: str) -> Any:
+    """Register a job ``work``, in one of three forms, that starts a span ``inner``; return the tracer."""
     tracer = sink._tracer
 
     def work() -> None:
@@ -448,6 +445,15 @@ async def test_spans_that_a_job_starts_are_children_of_its_own(telemetry: Any, f
             return await call_next()
 
     app.job(name="work")(awork if form == "async" else work)
+    return tracer
+
+
+@pytest.mark.parametrize("form", ["sync", "async", "middleware"])
+async def test_spans_that_a_job_starts_are_children_of_its_own(telemetry: Any, form: str) -> None:
+    """Wherever its code runs; and the span ends with the job."""
+    sink, _, spans = telemetry
+    app = make_app(metrics_sink=sink)
+    register_traced(app, sink, form)
     await app.enqueue("work")
     await app.enqueue("work")
     await app.run_worker(run_once=True)
@@ -468,22 +474,7 @@ async def test_the_span_of_an_attempt_belongs_and_is_linked_to_the_trace_of_its_
     """And what the job's code starts, on whichever thread, stands below the span of the attempt."""
     sink, _, spans = telemetry
     app = make_app(metrics_sink=sink)
-    tracer = sink._tracer
-
-    def work() -> None:
-        with tracer.start_as_current_span("inner"):
-            pass
-
-    async def awork() -> None:
-        work()
-
-    if form == "middleware":
-
-        @app.middleware
-        async def through(ctx: Any, call_next: Any) -> Any:
-            return await call_next()
-
-    app.job(name="work")(awork if form == "async" else work)
+    tracer = register_traced(app, sink, form)
     with tracer.start_as_current_span("request") as request:
         await app.enqueue("work")
     await app.run_worker(run_once=True)

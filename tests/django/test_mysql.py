@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,38 +9,24 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
 from django.core.management import call_command
 from django.db import DatabaseError, OperationalError, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from soniq import Soniq
 from soniq.errors import BackendConflict, BackendUnavailable
-from soniq.ids import uuid7
-from soniq.jobs import ClaimRequest, NewJob, WorkerInfo
-from soniq.testing import wait_until
+from soniq.jobs import ClaimRequest
+from soniq.testing.conformance.support import new_jobs, new_worker
 from soniq.transitions import cancel, succeed
 from soniq_django.backend import DjangoBackend
-from soniq_django.connections import DjangoEnvironment
 from soniq_django.models import Job
 from soniq_django.store.errors import translated
+from tests.support.sessions import end_other_sessions
 from tests.support.vendors import ALIASES, MYSQL
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 on_mysql = pytest.mark.parametrize("alias", MYSQL)
 
 PATIENCE = 20.0
-
-
-def new_jobs(count: int, **fields: Any) -> list[NewJob]:
-    usual = {"job_name": "work", "args_json": "{}", "queue": "default", "priority": 100}
-    return [NewJob(**{**usual, "id": str(uuid7()), "max_attempts": 1, **fields}) for _ in range(count)]
-
-
-def worker(backend: DjangoBackend) -> str:
-    info = WorkerInfo(id=str(uuid7()), hostname="host", pid=1, concurrency=1)
-    backend.register(info)
-    return info.id
 
 
 def say(alias: str, statement: str) -> list[Any]:
@@ -139,7 +124,7 @@ def test_a_claim_walks_its_index_and_over_nothing_that_is_not_due(
 ) -> None:
     """It sorts no more than its answer, and reads neither delayed nor finished rows to get there."""
     backend = DjangoBackend(alias)
-    mine = worker(backend)
+    mine = new_worker(backend)
     backend.enqueue(new_jobs(3000, priority=5, delay=3600.0))
     backend.enqueue(new_jobs(500, queue="emails", priority=1))
     Job.objects.using(alias).filter(queue="emails").update(status="done")
@@ -200,7 +185,7 @@ def test_an_enqueue_of_a_held_key_does_not_hold_up_the_holder(alias: str) -> Non
     """Though its transaction stays open, the worker can record what became of the job."""
     backend = DjangoBackend(alias)
     [job_id] = backend.enqueue(new_jobs(1, unique_key="k"))
-    [claim] = backend.claim(ClaimRequest(worker_id=worker(backend), limit=1))
+    [claim] = backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=1))
 
     def enqueue_again() -> None:
         assert backend.enqueue(new_jobs(1, unique_key="k")) == [job_id]
@@ -240,7 +225,7 @@ def test_the_holder_of_a_key_is_the_present_one(alias: str, level: str) -> None:
     """Whatever the caller's transaction had seen before its holder ended."""
     backend = DjangoBackend(alias)
     backend.enqueue(new_jobs(1, unique_key="k"))
-    [claim] = backend.claim(ClaimRequest(worker_id=worker(backend), limit=1))
+    [claim] = backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=1))
     [new] = new_jobs(1, unique_key="k")
 
     with isolated(alias, level), transaction.atomic(using=alias):
@@ -370,50 +355,12 @@ def test_a_lost_session_is_unavailable_once(alias: str) -> None:
     """The next call connects again."""
     backend = DjangoBackend(alias)
     backend.enqueue(new_jobs(1))
-    in_thread(alias, lambda: kill_all(alias)).join()
+    in_thread(alias, lambda: end_other_sessions(alias)).join()
 
     with pytest.raises(BackendUnavailable):
-        backend.claim(ClaimRequest(worker_id=worker(backend), limit=1))
+        backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=1))
 
-    assert len(backend.claim(ClaimRequest(worker_id=worker(backend), limit=1))) == 1
-
-
-@on_mysql
-async def test_killed_sessions_end_neither_worker_nor_job(app: Soniq, alias: str) -> None:
-    """All sessions of the database are cut while a job runs; it is recorded, and runs once."""
-    patient = Soniq(backend=DjangoBackend(alias), environment=DjangoEnvironment(), poll_interval=0.1)
-    runs = []
-    proceed = asyncio.Event()
-
-    @patient.job(max_retries=0)
-    async def work() -> None:
-        runs.append(1)
-        await proceed.wait()
-
-    one = patient.worker(concurrency=1)
-    running = asyncio.create_task(one.run())
-    try:
-        job_id = await patient.enqueue(work)
-        await wait_until(lambda: runs, timeout=10)
-        await sync_to_async(kill_all)(alias)
-        proceed.set()
-
-        async def is_done() -> bool:
-            return (await patient.get_job(job_id))["status"] == "done"
-
-        await wait_until(is_done, timeout=20)
-        assert runs == [1]
-    finally:
-        one.stop()
-        await running
-        await sync_to_async(connections.close_all)()
-
-
-def kill_all(alias: str) -> None:
-    """End all sessions of the database but this one."""
-    others = "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
-    for (session,) in say(alias, others):
-        say(alias, f"KILL {session}")
+    assert len(backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=1))) == 1
 
 
 def until(condition: Callable[[], object]) -> None:

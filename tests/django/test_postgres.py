@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,18 +10,15 @@ from typing import Any
 
 import psycopg
 import pytest
-from asgiref.sync import sync_to_async
 from django.db import connections, transaction
 
-from soniq import Soniq
 from soniq.execution import Outcome
 from soniq.ids import uuid7
-from soniq.jobs import ClaimRequest, NewJob, WorkerInfo
+from soniq.jobs import ClaimRequest
 from soniq.outcomes import exchange
-from soniq.testing import wait_until
+from soniq.testing.conformance.support import new_jobs, new_worker
 from soniq.transitions import succeed
 from soniq_django.backend import DjangoBackend
-from soniq_django.connections import DjangoEnvironment
 from soniq_django.models import Job
 from soniq_django.store import claiming, sql
 from soniq_django.store.claiming import ABOVE_EVERY, FRONT_EVERY, Asked, Mark
@@ -33,17 +29,6 @@ pytestmark = [
     pytest.mark.django_db(transaction=True, databases="__all__"),
     pytest.mark.parametrize("alias", POSTGRES),
 ]
-
-
-def new_jobs(count: int, **fields: Any) -> list[NewJob]:
-    usual = {"job_name": "work", "args_json": "{}", "queue": "default", "priority": 100}
-    return [NewJob(**{**usual, "id": str(uuid7()), "max_attempts": 1, **fields}) for _ in range(count)]
-
-
-def worker(backend: DjangoBackend) -> str:
-    info = WorkerInfo(id=str(uuid7()), hostname="host", pid=1, concurrency=1)
-    backend.register(info)
-    return info.id
 
 
 def plan(alias: str, statement: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
@@ -107,7 +92,7 @@ def test_a_claim_walks_the_claim_index_and_sorts_nothing_but_its_answer(
 def test_outcomes_find_their_rows_by_the_primary_key(alias: str, result: str | None, analyzed: bool) -> None:
     """Not by the index of what the worker holds, in which each id would be compared with each row."""
     backend = DjangoBackend(alias, notify=False)
-    mine = worker(backend)
+    mine = new_worker(backend)
     backend.enqueue(new_jobs(3000))
     claims = backend.claim(ClaimRequest(worker_id=mine, limit=2000))
     if analyzed:
@@ -123,7 +108,7 @@ def test_outcomes_find_their_rows_by_the_primary_key(alias: str, result: str | N
 def test_a_visit_claims_before_it_puts_together_what_to_record(alias: str, monkeypatch) -> None:
     """So the database is at work meanwhile."""
     backend = DjangoBackend(alias, notify=False)
-    mine = worker(backend)
+    mine = new_worker(backend)
     backend.enqueue(new_jobs(4))
     request = ClaimRequest(worker_id=mine, limit=2)
     done = [succeed(claim, result_json=None, ttl=60.0) for claim in backend.claim(request)]
@@ -150,7 +135,7 @@ def test_a_visit_claims_before_it_puts_together_what_to_record(alias: str, monke
 def test_a_claim_goes_on_behind_its_mark_and_looks_to_the_front_in_time(alias: str) -> None:
     """A job that sorts before the mark is found long before the jobs behind the mark are used up."""
     backend = DjangoBackend(alias, notify=False)
-    mine = worker(backend)
+    mine = new_worker(backend)
     backend.enqueue(new_jobs(2000))
     backend.claim(ClaimRequest(worker_id=mine, limit=1))
     [urgent] = backend.enqueue(new_jobs(1, priority=1))
@@ -171,7 +156,7 @@ def test_a_job_that_sorts_before_the_mark_in_its_priority_is_found_long_before_t
     """An enqueue may take long to commit; then its time is earlier than that of jobs already claimed."""
     monkeypatch.setattr(claiming, "FRONT_AT_LEAST_EVERY", 0.1)
     backend = DjangoBackend(alias, notify=False)
-    mine = worker(backend)
+    mine = new_worker(backend)
     backend.enqueue(new_jobs(4000))
     backend.claim(ClaimRequest(worker_id=mine, limit=1))
     [late] = backend.enqueue(new_jobs(1, scheduled_at=datetime.now(UTC) - timedelta(hours=1)))
@@ -188,7 +173,7 @@ def test_a_job_that_sorts_before_the_mark_in_its_priority_is_found_long_before_t
 def test_looks_to_the_front_get_rare_until_one_finds_a_job_before_the_mark(alias: str) -> None:
     backend = DjangoBackend(alias, notify=False)
     backend.enqueue(new_jobs(3))
-    first, second, third = backend.claim(ClaimRequest(worker_id=worker(backend), limit=3))
+    first, second, third = backend.claim(ClaimRequest(worker_id=new_worker(backend), limit=3))
     mark = Mark(100, second.scheduled_at, second.job_id, 0.0, 0.0)
     waits = []
     for _ in range(6):
@@ -202,7 +187,7 @@ def test_looks_to_the_front_get_rare_until_one_finds_a_job_before_the_mark(alias
 def test_a_claim_that_finds_too_few_behind_its_mark_looks_to_the_front(alias: str) -> None:
     """Fewer than asked for means that there are no more, so the worker may rest."""
     backend = DjangoBackend(alias, notify=False)
-    mine = worker(backend)
+    mine = new_worker(backend)
     backend.enqueue(new_jobs(10))
     backend.claim(ClaimRequest(worker_id=mine, limit=5))
     [early] = backend.enqueue(new_jobs(1, priority=1))
@@ -216,7 +201,7 @@ def test_a_claim_that_finds_too_few_behind_its_mark_looks_to_the_front(alias: st
 def test_one_outcome_that_the_database_refuses_does_not_hold_up_the_others(alias: str) -> None:
     """In a pipeline, too, the error is that of the statement that failed, and the batch is done singly."""
     backend = DjangoBackend(alias, notify=False)
-    mine = worker(backend)
+    mine = new_worker(backend)
     backend.enqueue(new_jobs(2, max_attempts=2))
     good, bad = backend.claim(ClaimRequest(worker_id=mine, limit=2))
     outcomes = [
@@ -233,49 +218,6 @@ def test_one_outcome_that_the_database_refuses_does_not_hold_up_the_others(alias
     assert "could not be stored" in refused.last_error
 
 
-@pytest.mark.parametrize("when", ["idle", "running"])
-async def test_a_terminated_connection_ends_neither_worker_nor_job(app: Soniq, alias: str, when: str) -> None:
-    """Every session of the database is cut; the worker connects again, and nothing runs twice."""
-    patient = Soniq(backend=DjangoBackend(alias), environment=DjangoEnvironment(), poll_interval=0.1)
-    runs = []
-    proceed = asyncio.Event()
-
-    @patient.job(max_retries=0)
-    async def work() -> None:
-        runs.append(1)
-        await proceed.wait()
-
-    one = patient.worker(concurrency=1)
-    running = asyncio.create_task(one.run())
-    try:
-        await wait_until(lambda: one.listening, timeout=10)
-        if when == "running":
-            job_id = await patient.enqueue(work)
-            await wait_until(lambda: runs, timeout=10)
-        await sync_to_async(_terminate_all)(alias)
-        if when == "idle":
-            job_id = await patient.enqueue(work)
-        proceed.set()
-
-        async def is_done() -> bool:
-            return (await patient.get_job(job_id))["status"] == "done"
-
-        await wait_until(is_done, timeout=20)
-        assert runs == [1]
-    finally:
-        one.stop()
-        await running
-        await sync_to_async(connections.close_all)()
-
-
-def _terminate_all(alias: str) -> None:
-    with connections[alias].cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-
-
 def test_the_jobs_table_is_vacuumed_as_a_queue_needs_it(alias: str) -> None:
     """A migration says so to PostgreSQL, as its defaults are made for tables that rest."""
     with connections[alias].cursor() as cursor:
@@ -289,7 +231,7 @@ def test_the_jobs_table_is_vacuumed_as_a_queue_needs_it(alias: str) -> None:
 def test_a_plan_that_was_made_for_an_empty_table_serves_a_full_one(alias: str) -> None:
     """A worker's claim is planned once; it reads what it takes, whatever has been stored since."""
     backend = DjangoBackend(alias)
-    mine = worker(backend)
+    mine = new_worker(backend)
     subscription = backend.subscribe(lambda queue: None)
     try:
         wait_for(lambda: subscription.healthy)
@@ -315,7 +257,7 @@ def test_a_plan_that_was_made_for_an_empty_table_serves_a_full_one(alias: str) -
 def test_a_claim_is_planned_anew_where_sessions_may_not_be_ours(alias: str) -> None:
     """Without a listener there may be a pooler, and a prepared statement would end up with somebody else."""
     backend = DjangoBackend(alias, notify=False)
-    mine = worker(backend)
+    mine = new_worker(backend)
     for _ in range(10):
         backend.claim(ClaimRequest(worker_id=mine, limit=10))
 

@@ -11,7 +11,8 @@ from django.db import connections
 
 from soniq import BackendUnavailable
 from soniq.ids import uuid7
-from soniq.jobs import ClaimRequest, NewJob, WorkerInfo
+from soniq.jobs import ClaimRequest, WorkerInfo
+from soniq.testing.conformance.support import new_job
 from soniq.transitions import cancel
 from soniq_django.backend import DjangoBackend
 from tests.support.scratch import unreachable_database
@@ -40,10 +41,6 @@ CALLS: dict[str, Callable[[DjangoBackend], Any]] = {
     "get_job": lambda backend: backend.get_job(WORKER),
     "queue_stats": lambda backend: backend.queue_stats(),
 }
-
-
-def new_job() -> NewJob:
-    return NewJob(str(uuid7()), "work", "{}", "default", 100, 3)
 
 
 @pytest.fixture
