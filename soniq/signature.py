@@ -37,6 +37,15 @@ class Signature:
         self._extra = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in own)
         self._simple = not self._positional_only and not self._extra
 
+    @property
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        """Those that whoever enqueues may give, by name."""
+        return self._without_context.parameters
+
+    def by_name(self, stored: Mapping[str, JSON]) -> Mapping[str, JSON]:
+        """Stored arguments under the names of the handler's parameters: jobs are stored like this."""
+        return stored
+
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """The call as keyword arguments, the form in which jobs are stored.
 

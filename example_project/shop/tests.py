@@ -184,7 +184,10 @@ class RunTests(ShopTestCase):
 
     async def test_price_list_is_written_and_its_result_can_be_asked_for(self) -> None:
         with tempfile.TemporaryDirectory() as folder, override_settings(MEDIA_ROOT=folder):
-            result = await publish_price_list.aenqueue(["mug", "lamp"], valid_from=date(2030, 1, 1))
+            async with self.captureJobs() as jobs:
+                result = await publish_price_list.aenqueue(["mug", "lamp"], valid_from=date(2030, 1, 1))
+            jobs.assert_enqueued(publish_price_list, skus=["mug", "lamp"], valid_from=date(2030, 1, 1))
+
             await self.adrainJobs(raising=True)
             self.assertIn("mug,Mug,9.00", (Path(folder) / "prices" / "2030-01-01.csv").read_text())
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from soniq.codec import is_marked
 from soniq.errors import InvalidArguments
-from soniq.jobs import JobContext
+from soniq.jobs import JSON, JobContext
 from soniq.signature import Signature
 
 POSITIONAL = "*"
@@ -133,6 +133,30 @@ class CallSignature(Signature):
                 f"{self._name}{self._callers} cannot take these arguments: {error}"
             ) from None
         return stored
+
+    @property
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        """See :class:`soniq.signature.Signature`."""
+        return self._callers.parameters
+
+    def by_name(self, stored: Mapping[str, JSON]) -> Mapping[str, JSON]:
+        """Stored arguments under the names of the function's parameters, those of ``*values`` as a tuple.
+
+        A call that does not fit the function (any more) stays as it is stored.
+        """
+        positional, named = parted(stored)
+        try:
+            bound = self._callers.bind(*positional, **named).arguments
+        except TypeError:
+            return stored
+        found: dict[str, JSON] = {}
+        for name, value in bound.items():
+            kind = self._callers.parameters[name].kind
+            if kind is inspect.Parameter.VAR_KEYWORD:
+                found |= value
+            else:
+                found[name] = {"$tuple": list(value)} if kind is inspect.Parameter.VAR_POSITIONAL else value
+        return found
 
     def call_arguments(
         self, stored: Mapping[str, Any], context: Callable[[], JobContext]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, overload
 
-from soniq.task import Task
-from soniq_django.testing.enqueued import EnqueuedJob, Named, call, holds, name_of, shown
+from soniq_django.testing.enqueued import EnqueuedJob, Named, call, declared, holds, name_of, shown
 from soniq_django.times import meant_by
 
 LISTED = 10  # jobs in a message
@@ -171,14 +169,17 @@ def _counted(number: int) -> str:
 
 
 def _check_names(job: Named, given: Mapping[str, Any]) -> None:
-    if not isinstance(job, Task) or job.options.validate is not None:
+    known = None if isinstance(job, str) else declared(job)
+    if known is None or known.options.validate is not None:
         return
-    parameters = inspect.signature(job.fn).parameters
+    parameters = known.signature.parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return
     for name in given:
         if name not in parameters:
-            raise TypeError(f"{job.name} has no argument {name!r}; it has: {', '.join(parameters) or 'none'}")
+            raise TypeError(
+                f"{known.name} has no argument {name!r}; it has: {', '.join(parameters) or 'none'}"
+            )
 
 
 def _instant(at: datetime | timedelta | float | None) -> datetime | timedelta | None:

@@ -53,7 +53,7 @@ class Attempts:
                 f"{self._limit} attempts were made, and there is still {claim.job_name} to run: does a job "
                 "enqueue itself, or snooze for ever? If not, give drain_jobs a higher limit"
             )
-        fault = fault_of(claim)
+        fault = fault_of(claim, self.registry)
         if fault is None:
             await self._record(await self._outcome(claim))
         elif fault.kind == "timeout":

@@ -5,17 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from soniq.arguments import decode
 from soniq.codec import REGISTERED, Types, decode_values, encode_values, references_in
+from soniq.default import get_default_app
 from soniq.errors import InvalidArguments
 from soniq.jobs import JSON, NewJob
 from soniq.records import DeadLetter, Job
 from soniq.registry import Registry
 from soniq.task import Task, TaskRef
 
-Named: TypeAlias = Task[..., Any] | TaskRef | str
+
+@runtime_checkable
+class DjangoTask(Protocol):
+    """A task of Django's Tasks, which need not be installed here."""
+
+    @property
+    def module_path(self) -> str:
+        """The name of its job."""
+        ...
+
+
+Named: TypeAlias = Task[..., Any] | TaskRef | DjangoTask | str
 
 _AT_ONCE = timedelta(seconds=0.001)
 _SHOWN = 200  # characters of one argument
@@ -29,7 +41,7 @@ class EnqueuedJob:
     id: str
     name: str
     args: Mapping[str, Any]  # as the job gets them; what refers to objects of the database as it is stored
-    stored_args: Mapping[str, JSON]
+    stored_args: Mapping[str, JSON]  # the same, as it is stored
     queue: str
     priority: int
     enqueued_at: datetime
@@ -46,11 +58,11 @@ class EnqueuedJob:
     @classmethod
     def of_new(cls, job: NewJob, now: datetime, registry: Registry) -> EnqueuedJob:
         """A job on its way to the store."""
-        stored = decode(job.args_json)
+        args, stored = _arguments(decode(job.args_json), registry.find(job.job_name))
         return cls(
             id=job.id,
             name=job.job_name,
-            args=_readable(stored, job.job_name, registry),
+            args=args,
             stored_args=stored,
             queue=job.queue,
             priority=job.priority,
@@ -64,11 +76,12 @@ class EnqueuedJob:
     @classmethod
     def of_stored(cls, job: Job, registry: Registry) -> EnqueuedJob:
         """A job in the store. After a retry or a snooze ``scheduled_at`` is that of the next attempt."""
+        args, stored = _arguments(job.args, registry.find(job.job_name))
         return cls(
             id=job.id,
             name=job.job_name,
-            args=_readable(job.args, job.job_name, registry),
-            stored_args=job.args,
+            args=args,
+            stored_args=stored,
             queue=job.queue,
             priority=job.priority,
             enqueued_at=job.created_at,
@@ -81,11 +94,12 @@ class EnqueuedJob:
     @classmethod
     def of_dead_letter(cls, letter: DeadLetter, registry: Registry) -> EnqueuedJob:
         """A job that gave up."""
+        args, stored = _arguments(letter.args, registry.find(letter.job_name))
         return cls(
             id=letter.id,
             name=letter.job_name,
-            args=_readable(letter.args, letter.job_name, registry),
-            stored_args=letter.args,
+            args=args,
+            stored_args=stored,
             queue=letter.queue,
             priority=letter.priority,
             enqueued_at=letter.original_created_at,
@@ -106,11 +120,14 @@ class EnqueuedJob:
         return f"{call(self.name, self.args)}: {', '.join(facts)}"
 
 
-def _readable(stored: Mapping[str, JSON], name: str, registry: Registry) -> Mapping[str, Any]:
-    """The arguments as values, as far as that takes no database and the job is known."""
-    task = registry.find(name)
-    types = REGISTERED if task is None else task.types
-    return {key: _value(value, types) for key, value in stored.items()}
+def _arguments(
+    stored: Mapping[str, JSON], task: Task[..., Any] | None
+) -> tuple[Mapping[str, Any], Mapping[str, JSON]]:
+    """The arguments by name, and what is stored of each; as values as far as that takes no database."""
+    types = REGISTERED
+    if task is not None:
+        stored, types = task.signature.by_name(stored), task.types
+    return {key: _value(value, types) for key, value in stored.items()}, stored
 
 
 def _value(stored: JSON, types: Types) -> Any:
@@ -139,7 +156,16 @@ def name_of(job: Named) -> str:
         return job
     if isinstance(job, Task | TaskRef):
         return job.name
-    raise TypeError(f"{job!r} is no job: give a function decorated with @soniq.job, or the name of one")
+    if isinstance(job, DjangoTask):
+        return job.module_path
+    raise TypeError(
+        f"{job!r} is no job: give a function decorated with @soniq.job or @task, or the name of one"
+    )
+
+
+def declared(job: Named) -> Task[..., Any] | None:
+    """The job itself, if its code is known here."""
+    return job if isinstance(job, Task) else get_default_app().registry.find(name_of(job))
 
 
 def holds(expected: object, value: object, stored: JSON) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from soniq.jobs import JSON, Claim
+from soniq.registry import Registry
 from soniq_django.testing.enqueued import Named, holds, name_of
 
 Kind: TypeAlias = Literal["crash", "timeout"]
@@ -23,16 +24,15 @@ class Fault:
     attempts: Collection[int] | None  # None = every one
     ran: bool = False  # whether the handler ran before its worker was lost
 
-    def hits(self, claim: Claim) -> bool:
+    def hits(self, claim: Claim, registry: Registry) -> bool:
         """Whether this attempt goes wrong."""
-        return (
-            self.job_name in (None, claim.job_name)
-            and (self.attempts is None or claim.attempt in self.attempts)
-            and all(
-                name in claim.args and holds(value, claim.args[name], claim.args[name])
-                for name, value in self.args.items()
-            )
-        )
+        if self.job_name not in (None, claim.job_name):
+            return False
+        if self.attempts is not None and claim.attempt not in self.attempts:
+            return False
+        task = registry.find(claim.job_name)
+        args = claim.args if task is None else task.signature.by_name(claim.args)
+        return all(_has(args, name, value) for name, value in self.args.items())
 
 
 def _has(args: Mapping[str, JSON], name: str, value: object) -> bool:
@@ -42,9 +42,9 @@ def _has(args: Mapping[str, JSON], name: str, value: object) -> bool:
 _present: list[Fault] = []
 
 
-def fault_of(claim: Claim) -> Fault | None:
+def fault_of(claim: Claim, registry: Registry) -> Fault | None:
     """The fault that hits an attempt; of several the one that was asked for last."""
-    return next((fault for fault in reversed(_present) if fault.hits(claim)), None)
+    return next((fault for fault in reversed(_present) if fault.hits(claim, registry)), None)
 
 
 @contextmanager
