@@ -14,7 +14,7 @@ from soniq import get_default_app
 from soniq.arguments import decode
 from soniq.codec import Loaded, Types, Unloaded, decode_values, encode_values
 from soniq.default import shared
-from soniq.errors import InvalidJob, JobTimeout, ReferenceGone
+from soniq.errors import InvalidJob, JobTimeout, ReferenceGone, UnknownTask
 from soniq.job_options import JobOptions
 from soniq.jobs import JSON, Claim, JobContext
 from soniq.task import Task as Job
@@ -24,7 +24,7 @@ from soniq_django.tasks.arguments import CallSignature, plainer
 from soniq_django.tasks.compat import AnyResult, AnyTask, TaskContext
 from soniq_django.tasks.options import job_options
 from soniq_django.tasks.policy import final
-from soniq_django.tasks.stored import kept_of, stored_task
+from soniq_django.tasks.stored import is_missing, kept_of, stored_task
 from soniq_django.tasks.task import own_options
 
 
@@ -162,8 +162,10 @@ def _types_of(func: Callable[..., Any]) -> Types:
 def job_of(task: AnyTask) -> TaskJob:
     """The job of a task; registered, if it is not yet.
 
-    :raises InvalidJob: an option is impossible, or another job has its name
+    :raises InvalidJob: an option is impossible, another job has its name, or its code is gone
     """
+    if is_missing(task):  # a worker that knew it would claim jobs that it cannot run
+        raise InvalidJob(str(UnknownTask(task.module_path)))
     known = shared.find(task.module_path)
     if isinstance(known, TaskJob) and known.task.func is task.func:
         return known

@@ -67,14 +67,21 @@ def stored_task(declared: AnyTask, kept: JSON, *, queue: str, priority: int) -> 
 
 @lru_cache(maxsize=256)
 def missing_task(path: str) -> SoniqTask[..., Any]:
-    """Stands for a task whose code is gone; calling it is an error that says so."""
+    """Stands for a task whose code is gone; calling or enqueueing it is an error that says so."""
 
     def missing(*_args: Any, **_kwargs: Any) -> None:
         raise UnknownTask(path)
 
+    missing.stands_for_missing = True  # type: ignore[attr-defined]  # what is_missing() looks for
+
     module, _, name = path.rpartition(".")
     missing.__module__, missing.__qualname__, missing.__name__ = module, name, name
     return restored(_blank(), func=missing)  # type: ignore[return-value]  # a copy has the class of the original
+
+
+def is_missing(task: AnyTask) -> bool:
+    """Whether the task's code is gone: :func:`missing_task` made it."""
+    return getattr(task.func, "stands_for_missing", False) is True
 
 
 def _blank() -> SoniqTask[..., Any]:

@@ -20,6 +20,7 @@ from soniq_django.task_modules import find_job
 from soniq_django.tasks.job import TaskJob
 from tests.shop import tasks
 from tests.support.task_api import (
+    InvalidTask,
     Task,
     TaskResultDoesNotExist,
     default_task_backend,
@@ -164,6 +165,20 @@ def test_the_result_of_deleted_code_can_still_be_read(app: Soniq) -> None:
     result.refresh()
     with pytest.raises(Exception, match=r"no job named 'tests\.shop\.tasks\.deleted'"):
         result.task.call()
+
+
+@pytest.mark.parametrize("use", ["using", "enqueue"])
+def test_a_task_whose_code_is_gone_cannot_be_enqueued_and_no_worker_takes_its_jobs(
+    app: Soniq, use: str
+) -> None:
+    """Whoever got it from a result has no code for it; those that wait are left to workers that have."""
+    path = "tests.shop.tasks.deleted"
+    result = default_task_backend.get_result(stored(app, path))
+
+    with pytest.raises(InvalidTask, match=rf"no job named '{path}'"):
+        result.task.using(priority=3) if use == "using" else result.task.enqueue()
+
+    assert app.registry.find(path) is None
 
 
 def test_results_survive_what_became_of_the_settings(app: Soniq, settings: Any) -> None:
