@@ -102,6 +102,11 @@ class Task(Generic[P, R]):
     def __repr__(self) -> str:
         return f"<Task {self.name}>"
 
+    @property
+    def declared(self) -> object:
+        """What the code has that declares the job: itself, unless it stands for something else."""
+        return self
+
     @functools.cached_property
     def types(self) -> Types:
         """The classes that arguments and results may be of; looked up when they are first needed."""

@@ -1,8 +1,8 @@
 """Django signals of the life of a job.
 
-The sender is the job, as ``@soniq.job`` made it (None if its code is not here), so a receiver can be
-connected to one job alone. All signals are sent robustly: what a receiver raises is logged by Django and
-changes nothing.
+The sender is the job, as ``@soniq.job`` or ``@task`` made it (None if its code is not here), so a receiver
+can be connected to one job alone. All signals are sent robustly: what a receiver raises is logged by Django
+and changes nothing.
 
 ``job_enqueued(job_id, queue, scheduled_at, delay)``
     A job was written: at once, on the caller's thread, within its transaction, like ``post_save``. What is to
@@ -25,7 +25,6 @@ a connection of its own, in the order in which outcomes were recorded.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from django.dispatch import Signal
@@ -33,7 +32,6 @@ from django.dispatch import Signal
 from soniq import get_default_app
 from soniq.audience import End, Observer
 from soniq.jobs import Claim, NewJob
-from soniq.task import Task
 
 __all__ = ["job_dead_lettered", "job_enqueued", "job_failed", "job_started", "job_succeeded"]
 
@@ -45,13 +43,7 @@ job_dead_lettered = Signal()
 
 
 class SignalObserver(Observer):
-    """Sends the signals; hears nothing while nothing is connected.
-
-    :param find: gives the job of a name, or None; without it, the default app does
-    """
-
-    def __init__(self, find: Callable[[str], Task[..., Any] | None] | None = None) -> None:
-        self._find = find or _find
+    """Sends the signals; hears nothing while nothing is connected."""
 
     @property
     def hears_enqueues(self) -> bool:
@@ -71,7 +63,7 @@ class SignalObserver(Observer):
     def enqueued(self, job: NewJob) -> None:
         """See :class:`soniq.audience.Observer`."""
         job_enqueued.send_robust(
-            sender=self._find(job.job_name),
+            sender=_sender(job.job_name),
             job_id=job.id,
             job_name=job.job_name,
             queue=job.queue,
@@ -82,7 +74,7 @@ class SignalObserver(Observer):
     def started(self, claim: Claim) -> None:
         """See :class:`soniq.audience.Observer`."""
         job_started.send_robust(
-            sender=self._find(claim.job_name),
+            sender=_sender(claim.job_name),
             job_id=claim.job_id,
             job_name=claim.job_name,
             queue=claim.queue,
@@ -95,7 +87,7 @@ class SignalObserver(Observer):
         """See :class:`soniq.audience.Observer`."""
         change = end.change
         about: dict[str, Any] = {
-            "sender": self._find(end.job_name),
+            "sender": _sender(end.job_name),
             "job_id": change.job_id,
             "job_name": end.job_name,
             "queue": end.queue,
@@ -114,5 +106,6 @@ class SignalObserver(Observer):
             job_dead_lettered.send_robust(**about, error=end.summary, reason=change.reason)
 
 
-def _find(name: str) -> Task[..., Any] | None:
-    return get_default_app().registry.find(name)
+def _sender(name: str) -> object:
+    job = get_default_app().registry.find(name)
+    return None if job is None else job.declared

@@ -67,6 +67,11 @@ class TaskJob(Job[..., Any]):
         return twin
 
     @property
+    def declared(self) -> AnyTask:
+        """See :class:`soniq.task.Task`."""
+        return self.task
+
+    @property
     def types(self) -> Types:
         """See :class:`soniq.task.Task`."""
         return _types_of(self.task.func)

@@ -27,6 +27,7 @@ from soniq_django.signals import (
     job_started,
     job_succeeded,
 )
+from tests.shop import tasks
 from tests.shop.models import Note
 from tests.support.vendors import ALIASES
 from tests.yard.jobs import anoop, fail, noop
@@ -106,6 +107,24 @@ async def test_a_job_that_ends_well_is_enqueued_started_and_succeeded(
         assert (facts["job_id"], facts["job_name"], facts["queue"]) == (job_id, job.name, "default")
     assert (heard[1][1]["attempt"], heard[1][1]["max_attempts"]) == (1, 4)
     assert heard[2][1]["duration"] >= 0
+
+
+async def test_a_receiver_can_be_connected_to_one_task(app: Soniq, connect: Callable[..., None]) -> None:
+    """One of Django's Tasks, by what ``@task`` made, whatever ``using()`` made of it for the enqueue."""
+    said: list[tuple[str, Any, str]] = []
+    for name, signal in SIGNALS.items():
+
+        def receive(signal: Signal, *, sender: object, job_name: str, name: str = name, **_: Any) -> None:
+            said.append((name, sender, job_name))
+
+        connect(signal, receive, sender=tasks.total)
+
+    await tasks.total.using(priority=1).aenqueue(1)
+    await tasks.atotal.aenqueue(1)
+    await app.run_worker(run_once=True)
+
+    expected = ["enqueued", "started", "succeeded"]
+    assert said == [(name, tasks.total, "tests.shop.tasks.total") for name in expected]
 
 
 async def test_each_failed_attempt_is_told_and_the_last_one_also_as_dead_letter(
