@@ -8,7 +8,7 @@ from django.utils import timezone
 from shop.jobs import resize_picture
 from shop.models import LoyaltyAccount, Order, Product
 from shop.newsletter import send_newsletter
-from shop.orders import cancel_order
+from shop.orders import ask_for_reviews_now, cancel_order
 from shop.tasks import publish_price_list
 
 
@@ -47,7 +47,7 @@ class OrderAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class 
     )
     list_filter = ("imported", "placed_by", "product")
     search_fields = ("number", "customer", "email")
-    actions = ("cancel_orders",)
+    actions = ("cancel_orders", "ask_now")
 
     @admin.action(description="Cancel selected orders")
     def cancel_orders(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
@@ -55,6 +55,10 @@ class OrderAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # Django's class 
         self.message_user(
             request, f"Orders cancelled: {len(cancelled)}; jobs withdrawn with them: {sum(cancelled)}"
         )
+
+    @admin.action(description="Ask for reviews of selected orders now")
+    def ask_now(self, request: HttpRequest, queryset: QuerySet[Order]) -> None:
+        self.message_user(request, f"Customers asked now: {ask_for_reviews_now(queryset)}")
 
 
 @admin.register(LoyaltyAccount)

@@ -24,3 +24,8 @@ def announce_refund(order: Order, refund: Refund) -> str:
         text=f"it came {refund.reason}, we are sorry. You get {refund.amount} EUR back.",
     )
     return f"{order.number}: {refund.amount} EUR"
+
+
+def tell_of_refund(order: Order, refund: Refund) -> str:
+    """Have the customer told: the id of the job. While one waits, no second one is stored for the order."""
+    return announce_refund.using(dedup_key=f"refund {order.number}").enqueue(order, refund)

@@ -31,7 +31,7 @@ from shop.jobs import (
 )
 from shop.models import LoyaltyAccount, Order, Product
 from shop.newsletter import recommend, send_newsletter
-from shop.orders import cancel_order, place_order
+from shop.orders import ask_for_reviews_now, cancel_order, place_order
 from shop.tasks import publish_price_list
 from soniq_django.models import DeadLetterJob, Job
 from soniq_django.testing import JobTestMixin, simulate_crash, simulate_timeout, testing_mode
@@ -109,6 +109,15 @@ class RunTests(ShopTestCase):
         self.assertEqual(self.drainJobs(until=timedelta(days=8)).succeeded, 1)
         self.assertEqual(mail.outbox[1].subject, "How do you like your Mug?")
 
+    def test_question_need_not_wait_for_the_week_to_end(self) -> None:
+        asked, other = self.order(self.mug), self.order(self.mug)
+        self.drainJobs()
+
+        self.assertEqual(ask_for_reviews_now([asked]), 1)
+
+        self.assertEqual([attempt.args for attempt in self.drainJobs().attempts], [{"order_id": asked.pk}])
+        self.assertEqual(Job.objects.delayed().get().args, {"order_id": other.pk})
+
     def test_question_is_put_off_while_there_is_no_receipt(self) -> None:
         ask_for_review.enqueue(order_id=self.order(self.mug).pk)
 
@@ -168,6 +177,16 @@ class RunTests(ShopTestCase):
         self.drainJobs(jobs=[announce_refund], raising=True)
 
         self.assertIn("it came late, we are sorry. You get 4.50 EUR back.", mail.outbox[0].body)
+
+    @skipUnless(find_spec("pydantic"), "pydantic is not installed")
+    def test_refund_that_is_typed_twice_is_told_once(self) -> None:
+        from shop.refunds import Refund, announce_refund, tell_of_refund  # noqa: PLC0415  # as above
+
+        order, refund = self.order(self.mug), Refund(amount=Decimal("4.50"), reason="late")
+
+        self.assertEqual(tell_of_refund(order, refund), tell_of_refund(order, refund))
+
+        self.assertEnqueued(announce_refund, order=order, refund=refund, count=1)
 
     @skipUnless(find_spec("opentelemetry") and find_spec("opentelemetry.sdk"), "needs opentelemetry-sdk")
     def test_jobs_belong_to_the_trace_of_whoever_enqueued_them(self) -> None:

@@ -19,7 +19,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, number: str, amount: str, reason: str, **_options: Any) -> None:
         if not find_spec("pydantic"):
             raise CommandError("refunds need pydantic: python -m pip install pydantic")
-        from shop.refunds import Refund, announce_refund  # noqa: PLC0415  # only now known to be possible
+        from shop.refunds import Refund, tell_of_refund  # noqa: PLC0415  # only now known to be possible
 
         try:
             order = Order.objects.get(number=number)
@@ -28,4 +28,4 @@ class Command(BaseCommand):
             raise CommandError(f"there is no order {number}") from None
         except ValueError as error:  # pydantic's ValidationError is one
             raise CommandError(str(error)) from None
-        self.stdout.write(f"A worker tells the customer: job {announce_refund.enqueue(order, refund)}")
+        self.stdout.write(f"A worker tells the customer: job {tell_of_refund(order, refund)}")
