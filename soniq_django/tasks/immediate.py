@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from traceback import format_exception
 from typing import Any, ParamSpec, TypeVar
 
@@ -11,8 +12,11 @@ from django.utils import timezone
 from soniq import get_default_app
 from soniq.arguments import decode
 from soniq.codec import encode_result, load, references_in
+from soniq.errors import ReferenceGone
 from soniq.failures import class_path
 from soniq.ids import uuid7_text
+from soniq_django.atomic import OrmTransaction
+from soniq_django.conf import read_settings
 from soniq_django.tasks.arguments import shown
 from soniq_django.tasks.base import SoniqTaskBackend
 from soniq_django.tasks.compat import (
@@ -35,8 +39,8 @@ R = TypeVar("R")
 class ImmediateBackend(SoniqTaskBackend):
     """Runs each task once, on the thread and in the transaction of whoever enqueues it.
 
-    Arguments and results pass through their stored form, as they do with a worker. A task that fails is
-    not run again, whatever its ``max_retries``.
+    Arguments and results pass through their stored form, as they do with a worker, ``missing`` and ``atomic``
+    hold, and a task that fails is not run again, whatever its ``max_retries``. ``timeout`` stops nobody.
     """
 
     def __init__(self, alias: str, params: dict[str, Any]) -> None:
@@ -79,7 +83,9 @@ class ImmediateBackend(SoniqTaskBackend):
         result.worker_ids.append(self.worker_id)
         task_started.send(type(self), task_result=result)
         try:
-            _set(result, _return_value=self._returned(result, job, stored))
+            with _transaction_of(job):
+                value = self._returned(result, job, stored)
+            _set(result, _return_value=value)
         except KeyboardInterrupt:
             raise  # somebody wants the program to end, not the task
         except BaseException as error:  # noqa: BLE001  # SystemExit of a task must not end a request
@@ -94,7 +100,12 @@ class ImmediateBackend(SoniqTaskBackend):
     def _returned(self, result: AnyResult, job: TaskJob, stored: dict[str, Any]) -> Any:
         """What the task returns, as a worker would store it."""
         references = load(references_in(list(stored.values())), job.types)
-        args, kwargs = job.call_arguments(stored, _no_context, references)
+        try:
+            args, kwargs = job.call_arguments(stored, _no_context, references)
+        except ReferenceGone:
+            if job.options.missing != "discard":
+                raise
+            return None
         if result.task.takes_context:
             args = (TaskContext(task_result=result), *args)
         value = result.task.call(*args, **kwargs)
@@ -106,6 +117,25 @@ class ImmediateBackend(SoniqTaskBackend):
         except Exception as error:  # noqa: BLE001  # a value's own methods may raise anything
             text = encode_result(job.instead_of(value, error), limit=limit, types=job.types)
         return job.returned(decode(text))
+
+
+@contextmanager
+def _transaction_of(job: TaskJob) -> Iterator[None]:
+    """Around the code of an atomic task: what it wrote is rolled back if it fails."""
+    if not job.options.atomic:
+        yield
+        return
+    from soniq_django.store.tables import Tables  # noqa: PLC0415  # needs the models
+
+    around = OrmTransaction(Tables(read_settings().database).alias)
+    around.begin()
+    try:
+        yield
+        around.check()
+    except BaseException:
+        around.roll_back()
+        raise
+    around.commit()
 
 
 def _set(result: AnyResult, **attributes: Any) -> None:

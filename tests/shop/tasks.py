@@ -140,3 +140,8 @@ def write_and_refuse(text, alias):
 @task
 def read_note(note: Note):
     return note.text
+
+
+@task
+def has_note(note: Note):
+    return note is not None

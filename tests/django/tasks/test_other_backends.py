@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from copy import copy
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -17,6 +18,7 @@ from django.utils import timezone
 from soniq_django.tasks import DummyBackend, ImmediateBackend, SoniqTask
 from tests.django.tasks.conftest import heard
 from tests.shop import tasks
+from tests.shop.models import Note
 from tests.support.task_api import (
     LOGGER,
     InvalidTask,
@@ -91,6 +93,30 @@ class TestImmediate:
         assert result.args == [{"$decimal": "1.50"}]
         with pytest.raises(TypeError, match="Unsupported type"):
             tasks.echo.enqueue(object())
+
+    @pytest.mark.django_db
+    @pytest.mark.parametrize(
+        ("missing", "outcome"), [("fail", FAILED), ("discard", SUCCESSFUL), ("none", SUCCESSFUL)]
+    )
+    def test_an_instance_that_is_gone_is_met_as_in_a_worker(self, missing: str, outcome: Any) -> None:
+        note = Note.objects.create(text="gone")
+        gone = copy(note)
+        note.delete()
+
+        result = tasks.has_note.using(missing=missing).enqueue(gone)
+
+        assert result.status == outcome
+        if outcome == FAILED:
+            assert result.errors[0].exception_class_path == "soniq.errors.ReferenceGone"
+        else:
+            assert result.return_value is {"discard": None, "none": False}[missing]
+
+    @pytest.mark.django_db
+    def test_an_atomic_task_that_fails_has_written_nothing(self) -> None:
+        assert tasks.write_and_refuse.enqueue("lost", "default").status == FAILED
+        assert tasks.write_note.using(atomic=True).enqueue("kept", "default").status == SUCCESSFUL
+
+        assert [note.text for note in Note.objects.all()] == ["kept"]
 
     def test_the_context_is_that_of_the_one_attempt(self) -> None:
         result = tasks.about_me.enqueue()
