@@ -23,6 +23,12 @@ from soniq_django.transactions import two_commits
 TAG = "soniq"
 PAGE = "docs/checks.md"
 READ_COMMITTED = "read committed"
+LEVELS = (
+    "read uncommitted",
+    READ_COMMITTED,
+    "repeatable read",
+    "serializable",
+)  # psycopg numbers them from 1
 SPARE_CONNECTIONS = 3  # of a worker: to claim and record, for the heart, and for signals
 
 Found = Iterator[CheckMessage]
@@ -210,9 +216,11 @@ def options(connection: BaseDatabaseWrapper) -> dict[str, Any]:
 
 
 def _level_of(value: Any) -> str | None:
-    """An isolation level as its name; psycopg has an enumeration of them."""
+    """An isolation level as its name; psycopg has an enumeration of them, whose numbers Django takes, too."""
     if value is None:
         return None
+    if type(value) is int and 0 < value <= len(LEVELS):
+        return LEVELS[value - 1]
     return str(getattr(value, "name", value)).replace("_", " ").lower()
 
 

@@ -166,17 +166,18 @@ def test_a_pool_has_room_for_all_slots_and_what_the_worker_needs_besides(
         assert f"to {(concurrency or 4) + 3} or more" in str(message.hint)
 
 
+@pytest.mark.parametrize("given", [lambda level: level, int], ids=["name", "number"])
 @pytest.mark.parametrize("level", ["REPEATABLE_READ", "SERIALIZABLE"])
-def test_postgres_wants_read_committed(jobs_on: Any, level: str) -> None:
-    """The message says what happens, the hint what to change."""
-    psycopg = pytest.importorskip("psycopg")
-    jobs_on(PostgresWrapper, {"isolation_level": psycopg.IsolationLevel[level]})
+def test_postgres_wants_read_committed(jobs_on: Any, level: str, given: Any) -> None:
+    """The message says what happens, the hint what to change. Django takes the driver's numbers, too."""
+    levels = pytest.importorskip("psycopg").IsolationLevel
+    jobs_on(PostgresWrapper, {"isolation_level": given(levels[level])})
 
     [message] = check_options()
 
     assert message.id == "soniq.W002"
     assert level.replace("_", " ") in message.msg
-    jobs_on(PostgresWrapper, {"isolation_level": psycopg.IsolationLevel.READ_COMMITTED})
+    jobs_on(PostgresWrapper, {"isolation_level": given(levels.READ_COMMITTED)})
     assert check_options() == []
 
 
