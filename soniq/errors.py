@@ -28,13 +28,21 @@ and the next step.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class SoniqError(Exception):
-    """Base class of all errors of this library."""
+    """Base class of all errors of this library. They can be pickled and copied."""
 
     code: ClassVar[str] = "soniq_error"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Python would make the twin of its message, which is not what the classes below are made of.
+        return _restored, (type(self), self.args), self.__dict__
+
+
+def _restored(kind: type[SoniqError], args: tuple[Any, ...]) -> SoniqError:
+    return kind.__new__(kind, *args)
 
 
 class ConfigurationError(SoniqError):
