@@ -41,7 +41,7 @@ def register_all() -> None:
     for check in (check_settings, check_options, check_atomic_requests, check_other_databases):
         register(check, TAG)
     register(check_server, TAG, Tags.database)
-    register(check_workers, TAG, Tags.database, deploy=True)
+    register(check_workers, TAG, deploy=True)
 
 
 def check_settings(**_kwargs: Any) -> list[CheckMessage]:

@@ -1,7 +1,8 @@
 """System checks that ask the jobs' database. See :mod:`soniq_django.checks`.
 
-They carry Django's tag ``database``, so they run only for the aliases that ``check --database`` names, and
-for the one of ``migrate``. A database that cannot be reached is worth a remark, and no error.
+What the server can do is asked of the aliases that ``check --database`` names, and of the one of ``migrate``,
+as with all checks that carry Django's tag ``database``. Workers are looked for by ``check --deploy``. A named
+database that cannot be reached is worth a remark, and no error.
 """
 
 from __future__ import annotations
@@ -47,25 +48,30 @@ def _server(alias: str, connection: BaseDatabaseWrapper, _own: DjangoSettings) -
 
 
 def check_workers(*, databases: Sequence[str] | None = None, **_kwargs: Any) -> list[CheckMessage]:
-    """Whether anybody works through the jobs that are due."""
-    return _asking(databases, _workers)
+    """Whether a worker is there. Only ``check --deploy`` asks, and it need not name the database."""
+    if databases:
+        return _asking(databases, _workers)
+    found = jobs_database()
+    try:
+        return [] if found is None else list(_workers(found[0], connections[found[0]], found[1]))
+    except Exception:  # noqa: BLE001  # tests forbid queries with errors of their own; nobody named the database
+        return []
 
 
 def _workers(alias: str, _connection: BaseDatabaseWrapper, own: DjangoSettings) -> Found:
     backend = DjangoBackend(alias, notify=False)
     backend.check_ready()
-    late = backend.overdue(seconds=WAITED, limit=1)
-    if not late:
-        return
     dead_after = own.core.get("dead_after", Settings().dead_after)
-    if not backend.workers.filter(last_heartbeat_at__gt=from_now(-dead_after)).exists():
-        yield Warning(
-            f"jobs on {alias!r} have been due for {rough(late[0].overdue)} or longer, and no worker has been "
-            f"heard of for {rough(dead_after)}",
-            hint="Start one: manage.py soniq_worker. If one runs, it uses another database, or settings with "
-            "another SONIQ['DATABASE'].",
-            id="soniq.W007",
-        )
+    if backend.workers.filter(last_heartbeat_at__gt=from_now(-dead_after)).exists():
+        return
+    late = backend.overdue(seconds=WAITED, limit=1)
+    waiting = f"; jobs have been due for {rough(late[0].overdue)} or longer" if late else ""
+    yield Warning(
+        f"no worker of the jobs on {alias!r} has been heard of for {rough(dead_after)}{waiting}",
+        hint="Start one: manage.py soniq_worker. If one runs, it uses another database, or settings with "
+        "another SONIQ['DATABASE'].",
+        id="soniq.W007",
+    )
 
 
 def _asking(

@@ -260,7 +260,6 @@ def test_a_plain_check_asks_no_database(alias: str) -> None:
     with override_settings(SONIQ={"DATABASE": alias}), CaptureQueriesContext(connections[alias]) as queries:
         # Said as the command says it: from Django 6.1 on, None means all databases.
         checks.run_checks(tags=["soniq"], databases=[])
-        checks.run_checks(tags=["soniq"], databases=[], include_deployment_checks=True)
     assert [query["sql"] for query in queries] == []
 
 
@@ -317,30 +316,36 @@ def wait_for(alias: str, seconds: float) -> None:
 
 
 @pytest.mark.django_db(databases="__all__", transaction=True)
+@pytest.mark.parametrize("named", [True, False], ids=["named", "not named"])
 @pytest.mark.parametrize("alias", ALIASES)
-def test_jobs_that_wait_with_no_worker_there_are_told_before_a_deployment(alias: str) -> None:
-    """With a worker they are only many; without jobs, no worker is missed."""
+def test_a_check_for_deployment_misses_a_worker(alias: str, named: bool) -> None:
+    """And says for how long jobs have waited, if they have."""
+    databases = [alias] if named else []
     with override_settings(SONIQ={"DATABASE": alias}):
-        assert check_workers(databases=[alias]) == []
-        wait_for(alias, 60)
-        assert check_workers(databases=[alias]) == []
-        wait_for(alias, 3 * 3600)
-
-        [message] = check_workers(databases=[alias])
+        [message] = deployment_checks(databases)
         assert message.id == "soniq.W007"
-        assert "3 h" in message.msg
+        assert message.msg.endswith("has been heard of for 45 s")
         assert "soniq_worker" in str(message.hint)
+        wait_for(alias, 60)
+        assert deployment_checks(databases) == [message]
+        wait_for(alias, 3 * 3600)
+        assert "due for 3 h" in deployment_checks(databases)[0].msg
 
         Worker.objects.using(alias).create(pk=soniq.ids.uuid7(), hostname="h", pid=1, concurrency=1)
-        assert check_workers(databases=[alias]) == []
+        assert deployment_checks(databases) == []
 
 
-def test_only_a_check_for_deployment_looks_for_workers() -> None:
-    """And only with --database."""
-    registry = checks.registry.registry
-    assert check_workers in registry.deployment_checks
-    assert check_workers not in registry.registered_checks
-    assert {"soniq", "database"} <= set(check_workers.tags)
+def test_a_worker_is_not_missed_where_the_database_must_not_be_asked() -> None:
+    """Nobody named one: an image is built, or a test that may not query checks the settings."""
+    assert deployment_checks([]) == []
+    with pytest.raises(RuntimeError, match="not allowed"):
+        deployment_checks(["default"])
+
+
+def deployment_checks(databases: list[str]) -> list[checks.CheckMessage]:
+    """What ``check --deploy`` says of workers."""
+    found = checks.run_checks(tags=["soniq"], databases=databases, include_deployment_checks=True)
+    return [message for message in found if message.id == "soniq.W007"]
 
 
 @pytest.mark.django_db(databases="__all__", transaction=True)
