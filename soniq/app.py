@@ -32,7 +32,7 @@ from soniq.jobs import JobStatus
 from soniq.producer import JobProducer
 from soniq.recycling import Recycling
 from soniq.redaction import redactor
-from soniq.registry import JobDecorator, Registry
+from soniq.registry import JobDecorator, PeriodicDecorator, Registry
 from soniq.retry import RetryPolicy
 from soniq.scheduler import SchedulerService
 from soniq.settings import Settings, check_page, check_queue, check_queues
@@ -114,7 +114,7 @@ class Soniq:
         """Make a function a job of this app. See :class:`soniq.job_options.JobKeywords` for the options."""
         return self.registry.job(**options) if fn is None else self.registry.job(fn)
 
-    def periodic(self, **options: Unpack[PeriodicKeywords]) -> JobDecorator:
+    def periodic(self, **options: Unpack[PeriodicKeywords]) -> PeriodicDecorator:
         """Make a function a job of this app with a schedule; see :meth:`soniq.registry.Registry.periodic`."""
         return self.registry.periodic(**options)
 

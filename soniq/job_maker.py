@@ -23,11 +23,11 @@ from soniq.records import DeadLetter
 from soniq.registry import Registry
 from soniq.schedule_records import ScheduleSpec, context_of
 from soniq.settings import Settings, check_priority, check_queue
-from soniq.task import Task, TaskRef
+from soniq.task import JobBehind, Task, TaskRef
 
 logger = logging.getLogger("soniq.enqueue")
 
-Target: TypeAlias = Task[..., Any] | TaskRef | str | Callable[..., Any]
+Target: TypeAlias = Task[..., Any] | JobBehind | TaskRef | str | Callable[..., Any]
 Make: TypeAlias = Callable[[Mapping[str, Any]], NewJob]
 
 MAX_CONTEXT_BYTES = 65_536
@@ -68,6 +68,7 @@ class JobMaker:
         :raises InvalidEnqueue: queue, priority or time are impossible
         :raises InvalidArguments: by what is returned: the arguments do not fit the job or cannot be stored
         """
+        target = behind(target)
         name, task = self._resolve(target)
         job = task.options if task is not None else self._unknown
         if isinstance(target, Task):
@@ -243,3 +244,8 @@ def _validated(task: Task[..., Any], args: dict[str, Any]) -> dict[str, Any]:
 def _first(*values: Any) -> Any:
     """The first value that is not None."""
     return next(itertools.dropwhile(lambda value: value is None, values), None)
+
+
+def behind(target: Target) -> Target:
+    """The job of what knows its job; anything else as it is."""
+    return target.__soniq_job__() if isinstance(target, JobBehind) else target

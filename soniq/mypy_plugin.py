@@ -166,7 +166,12 @@ SIGNATURES: dict[str, SignatureHook] = {
 }
 
 MAKERS = frozenset(
-    {"soniq.app.Soniq.job", "soniq.registry.JobDecorator.__call__", "soniq.registry.Registry.job"}
+    {
+        "soniq.app.Soniq.job",
+        "soniq.registry.JobDecorator.__call__",
+        "soniq.registry.PeriodicDecorator.__call__",
+        "soniq.registry.Registry.job",
+    }
 )
 METHODS = frozenset(name.rpartition(".")[2] for name in (*SIGNATURES, *MAKERS))
 

@@ -12,12 +12,13 @@ from soniq.declarations import Declaration, PeriodicKeywords, declaration, split
 from soniq.errors import InvalidJob, InvalidSchedule, UnknownTask
 from soniq.hooks import Hooks
 from soniq.job_options import MAX_NAME, JobKeywords, JobOptions, check_name, default_name
-from soniq.task import Producer, Task
+from soniq.task import JobBehind, Producer, Task
 
 Resolver: TypeAlias = Callable[[str], Task[..., Any] | None]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+J = TypeVar("J", bound=JobBehind)
 
 
 class JobDecorator(Protocol):
@@ -28,6 +29,18 @@ class JobDecorator(Protocol):
 
     def __call__(self, fn: Callable[P, R], /) -> Task[P, R]:
         """Make ``fn`` a job."""
+        ...
+
+
+class PeriodicDecorator(Protocol):
+    """What ``@periodic(...)`` gives: makes a function a job with a schedule, or gives one to a job."""
+
+    @overload
+    def __call__(self, fn: J, /) -> J: ...
+    @overload
+    def __call__(self, fn: Callable[P, R], /) -> Task[P, R]: ...
+    def __call__(self, fn: Any, /) -> Any:
+        """Make ``fn`` a job with a schedule, or give one to the job that it is."""
         ...
 
 
@@ -60,12 +73,13 @@ class Registry:
             return self._register(fn, options)
         return lambda fn: self._register(fn, options)
 
-    def periodic(self, **options: Unpack[PeriodicKeywords]) -> JobDecorator:
+    def periodic(self, **options: Unpack[PeriodicKeywords]) -> PeriodicDecorator:
         """Make a function a job that a schedule enqueues again and again.
 
         ``@periodic(cron="0 3 * * *", timezone="Europe/Berlin", queue="reports")``: the options of a schedule
         (:class:`soniq.schedule_specs.ScheduleKeywords`) and those of ``@job``. Workers that start bring it to
-        the database, where it can be paused and changed. Put on a job, it gives that one a schedule.
+        the database, where it can be paused and changed. Put on a job, or on what stands for one (a task of
+        Django's Tasks on our backend), it gives that one a schedule.
 
         :raises InvalidSchedule: the rule or another option of the schedule is impossible
         :raises InvalidJob: an option of the job is, or there are some although it is a job already
@@ -73,13 +87,13 @@ class Registry:
         """
         of_schedule, of_job = split(options)
 
-        def declare(fn: Callable[P, R]) -> Task[P, R]:
-            if not isinstance(fn, Task):
-                task: Task[P, R] = self._register(fn, of_job)
+        def declare(fn: Any) -> Any:
+            task = fn.__soniq_job__() if isinstance(fn, JobBehind) else fn
+            if not isinstance(task, Task):
+                fn = task = self._register(task, of_job)
             elif of_job:
-                raise InvalidJob(f"{fn.name} is a job already; give {', '.join(sorted(of_job))} to its @job")
-            else:
-                task = fn
+                names = ", ".join(sorted(of_job))
+                raise InvalidJob(f"{task.name} is a job already; give {names} where it is made one")
             made = declaration(task, of_schedule)
             taken = self._declarations.get(made.name)
             if taken is not None and taken.task.name != task.name:
@@ -88,7 +102,7 @@ class Registry:
                     "give another schedule_name="
                 )
             self._declarations[made.name] = made
-            return task
+            return fn
 
         return declare
 

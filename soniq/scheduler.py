@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, Unpack
 from soniq import schedule_changes
 from soniq.backend import Run, StorageBackend
 from soniq.errors import BackendConflict, ConfigurationError, ScheduleNotFound
-from soniq.job_maker import Target
+from soniq.job_maker import Target, behind
 from soniq.job_options import EnqueueOptions
 from soniq.producer import JobProducer
 from soniq.schedule_records import Schedule, ScheduleChange, ScheduleStatus
@@ -93,6 +93,7 @@ class SchedulerService:
     ) -> str:
         """:meth:`add` on the calling thread, within its transaction."""
         self._ready()
+        target = behind(target)
         job = self._producer.new_job(
             target, {} if args is None else args, EnqueueOptions(queue=queue, priority=priority)
         )

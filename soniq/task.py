@@ -16,6 +16,7 @@ from typing import (
     Self,
     TypeVar,
     cast,
+    runtime_checkable,
 )
 
 from soniq.codec import Loaded, Types, Unloaded, is_marked, read, references_in
@@ -68,6 +69,15 @@ class Producer(Protocol):
         options: EnqueueOptions,
     ) -> list[str]:
         """Store one job per arguments; return their ids in order."""
+        ...
+
+
+@runtime_checkable
+class JobBehind(Protocol):
+    """What other ways to declare a job may make: an object that knows its job."""
+
+    def __soniq_job__(self) -> Task[..., Any]:
+        """The job, registered."""
         ...
 
 

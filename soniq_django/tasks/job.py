@@ -15,14 +15,14 @@ from soniq.arguments import decode
 from soniq.codec import Loaded, Types, Unloaded, decode_values, encode_values
 from soniq.default import shared
 from soniq.errors import InvalidJob, JobTimeout, ReferenceGone, UnknownTask
-from soniq.job_options import JobOptions
+from soniq.job_options import EnqueueOptions, JobOptions
 from soniq.jobs import JSON, Claim, JobContext
 from soniq.task import Task as Job
 from soniq.transitions import Change
 from soniq_django.tasks import running
 from soniq_django.tasks.arguments import CallSignature, plainer
 from soniq_django.tasks.compat import AnyResult, AnyTask, TaskContext
-from soniq_django.tasks.options import job_options
+from soniq_django.tasks.options import job_options, job_priority
 from soniq_django.tasks.policy import final
 from soniq_django.tasks.stored import is_missing, kept_of, stored_task
 from soniq_django.tasks.task import own_options
@@ -53,6 +53,15 @@ class TaskJob(Job[..., Any]):
     def for_task(self, task: AnyTask) -> TaskJob:
         """The job of a copy of the task that was made with ``using()``."""
         return self._copy(options=options_of(task))
+
+    def placed_as(self, task: AnyTask) -> TaskJob:
+        """The job, enqueued where a copy of the task says."""
+        moved, raised = task.queue_name != self.task.queue_name, task.priority != self.task.priority
+        defaults = EnqueueOptions(
+            queue=task.queue_name if moved else None,
+            priority=job_priority(task.priority) if raised else None,
+        )
+        return self._copy(defaults=defaults)
 
     def for_claim(self, claim: Claim) -> TaskJob:
         """See :class:`soniq.task.Task`."""

@@ -11,6 +11,8 @@ from django.utils import timezone
 from django.utils.module_loading import import_string
 
 from soniq.codec import Missing
+from soniq.errors import InvalidJob
+from soniq.task import Task as Job
 from soniq_django.tasks.compat import AnyTask, Task
 from soniq_django.tasks.options import DECLARED, USING, UsingOptions
 
@@ -55,6 +57,21 @@ class SoniqTask(_Task[P, R]):
                 object.__setattr__(self, name, tuple(getattr(self, name)))
         # Zero-argument super() does not work in a dataclass with slots.
         super(SoniqTask, self).__post_init__()
+
+    def __soniq_job__(self) -> Job[..., Any]:
+        """See :class:`soniq.task.JobBehind`. A schedule keeps queue and priority, and nothing else of a copy.
+
+        :raises InvalidJob: it was made with ``using()`` and has another option of its own
+        """
+        from soniq_django.tasks.job import job_of  # noqa: PLC0415  # built upon this
+
+        job = job_of(self)
+        if own_options(self) != own_options(job.task) or self.run_after is not None:
+            raise InvalidJob(
+                f"{self.module_path} stands here for its job: of what using() gave it, only queue_name and "
+                "priority can be kept"
+            )
+        return job.placed_as(self)
 
     def using(
         self,

@@ -6,6 +6,7 @@ from typing import Any, reveal_type
 from django.tasks import TaskContext
 from django.tasks import task as plain_task
 
+import soniq
 from soniq_django.tasks import task
 
 
@@ -64,3 +65,15 @@ async def awaited() -> None:
     await bare.aenqueue(order="x")  # error: call-arg
     reveal_type(await send_receipt.acall(1))  # reveals: float
     reveal_type((await send_receipt.aenqueue(1)).return_value)  # reveals: float
+
+
+@soniq.periodic(cron="0 3 * * *", args={"order_id": 1})
+@task(queue_name="emails")
+def nightly(order_id: int) -> str:
+    return str(order_id)
+
+
+async def schedule(app: soniq.Soniq) -> None:
+    nightly.enqueue(order_id=1)
+    nightly.enqueue(order="x")  # error: call-arg
+    await app.scheduler.add(bare, every=60, args={"order_id": 1})
