@@ -60,7 +60,7 @@ class SoniqBackend(SoniqTaskBackend):
         app = get_default_app()
         job = self.job_for(task)
         bound, stored = self.call(job, args, kwargs or {})
-        kept = to_store(task, job.task)
+        kept = to_store(task, job.task, through=self.alias)
         wanted = uuid7_text()
         if ID_FUNCTION in self.options:
             wanted = self._own_id()

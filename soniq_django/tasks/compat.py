@@ -18,6 +18,7 @@ if TYPE_CHECKING or IN_DJANGO:
     from django.tasks import task_backends
     from django.tasks.backends.base import BaseTaskBackend
     from django.tasks.backends.dummy import DummyBackend
+    from django.tasks.backends.immediate import ImmediateBackend
     from django.tasks.base import Task, TaskContext, TaskError, TaskResult, TaskResultStatus
     from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist
     from django.tasks.signals import task_enqueued, task_finished, task_started
@@ -25,6 +26,7 @@ elif find_spec("django_tasks") is not None:
     from django_tasks import task_backends
     from django_tasks.backends.base import BaseTaskBackend
     from django_tasks.backends.dummy import DummyBackend
+    from django_tasks.backends.immediate import ImmediateBackend
     from django_tasks.base import Task, TaskContext, TaskError, TaskResult, TaskResultStatus
     from django_tasks.exceptions import InvalidTaskError as InvalidTask
     from django_tasks.exceptions import TaskResultDoesNotExist
@@ -48,6 +50,7 @@ __all__ = [
     "AnyTask",
     "BaseTaskBackend",
     "DummyBackend",
+    "ImmediateBackend",
     "InvalidTask",
     "Task",
     "TaskContext",

@@ -80,7 +80,10 @@ def task(
     :raises TypeError: the task class of the backend has no such option
     """
     if "run_after" in options:
-        raise TypeError("task() takes no run_after, which belongs to one enqueue: give it to using()")
+        raise TypeError(
+            "run_after cannot be defined statically with the @task decorator. "
+            "It belongs to one enqueue: give it to using()."
+        )
 
     def declared(fn: Callable[..., Any]) -> Any:
         return task_backends[backend].task_class(

@@ -17,6 +17,7 @@ from soniq.failures import class_path
 from soniq.ids import uuid7_text
 from soniq_django.atomic import OrmTransaction
 from soniq_django.conf import read_settings
+from soniq_django.tasks import compat
 from soniq_django.tasks.arguments import shown
 from soniq_django.tasks.base import SoniqTaskBackend
 from soniq_django.tasks.compat import (
@@ -36,16 +37,13 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class ImmediateBackend(SoniqTaskBackend):
-    """Runs each task once, on the thread and in the transaction of whoever enqueues it.
+class ImmediateBackend(SoniqTaskBackend, compat.ImmediateBackend):
+    """Django's immediate backend for tasks with our options: runs each task once, on the thread and in the
+    transaction of whoever enqueues it.
 
     Arguments and results pass through their stored form, as they do with a worker, ``missing`` and ``atomic``
     hold, and a task that fails is not run again, whatever its ``max_retries``. ``timeout`` stops nobody.
     """
-
-    def __init__(self, alias: str, params: dict[str, Any]) -> None:
-        super().__init__(alias, params)
-        self.worker_id = uuid7_text()
 
     def enqueue(
         self, task: Task[P, R], args: Any = (), kwargs: Mapping[str, Any] | None = None

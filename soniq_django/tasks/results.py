@@ -15,7 +15,7 @@ from soniq_django.tasks.compat import AnyResult, AnyTask, TaskError, TaskResult,
 from soniq_django.tasks.errors import JobCancelled
 from soniq_django.tasks.facts import UNKNOWN_WORKER, enqueued_at, task_error, task_errors, workers_of
 from soniq_django.tasks.job import TaskJob
-from soniq_django.tasks.stored import kept_of, missing_task, stored_task
+from soniq_django.tasks.stored import backend_of, kept_of, missing_task, stored_task
 from soniq_django.times import stored_time
 
 STATUS = {
@@ -56,16 +56,17 @@ def find_result(result_id: str, app: Soniq | None = None) -> AnyResult | None:
 def result_of(record: Job | DeadLetter, task: AnyTask) -> AnyResult:
     """What the tables say of a task's job, its return value apart."""
     args, kwargs = shown(record.args)
+    kept = kept_of(record.context)
     made = record.original_created_at if isinstance(record, DeadLetter) else record.created_at
     return TaskResult(
         task=task,
         id=record.id,
         status=TaskResultStatus.FAILED if isinstance(record, DeadLetter) else STATUS[record.status],
-        enqueued_at=enqueued_at(record.id, kept_of(record.context), made),
+        enqueued_at=enqueued_at(record.id, kept, made),
         **_times(record),
         args=args,
         kwargs=kwargs,
-        backend=task.backend,
+        backend=backend_of(kept, task.backend),
         errors=_errors(record),
         worker_ids=_workers(record),
     )

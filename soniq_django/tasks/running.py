@@ -23,7 +23,7 @@ from soniq_django.tasks.compat import (
     task_started,
 )
 from soniq_django.tasks.facts import enqueued_at, task_error, task_errors, workers_of
-from soniq_django.tasks.stored import kept_of
+from soniq_django.tasks.stored import backend_of, kept_of
 from soniq_django.times import stored_time
 
 
@@ -34,18 +34,19 @@ def started(task: AnyTask, claim: Claim) -> AnyResult:
     failures = record.failures if isinstance(record, Job) else ()
     now = timezone.now()
     first = failures[0].started_at if failures else None
+    kept = kept_of(claim.context)
     args, kwargs = shown(claim.args)
     return TaskResult(
         task=task,
         id=claim.job_id,
         status=TaskResultStatus.RUNNING,
-        enqueued_at=enqueued_at(claim.job_id, kept_of(claim.context), claim.created_at),
+        enqueued_at=enqueued_at(claim.job_id, kept, claim.created_at),
         started_at=now if first is None else stored_time(first),
         finished_at=None,
         last_attempted_at=now,
         args=args,
         kwargs=kwargs,
-        backend=task.backend,
+        backend=backend_of(kept, task.backend),
         errors=task_errors(failures),
         worker_ids=[*workers_of(failures, claim.attempt - 1), claim.worker_id],
     )

@@ -21,12 +21,15 @@ KEY = "task"
 ENQUEUED_AT = "enqueued_at"  # kept where the id does not tell
 
 
-def to_store(task: AnyTask, declared: AnyTask) -> dict[str, JSON]:
+def to_store(task: AnyTask, declared: AnyTask, *, through: str) -> dict[str, JSON]:
     """What ``declared`` does not say of ``task``.
 
+    :param through: alias of the backend that enqueues it, which need not be the task's
     :raises InvalidJob: an option differs that cannot be stored
     """
-    kept: dict[str, JSON] = {"backend": task.backend}
+    kept: dict[str, JSON] = {"backend": through}
+    if task.backend != through:
+        kept["task_backend"] = task.backend
     if task.run_after is not None:
         kept["run_after"] = aware(task.run_after).isoformat()
     if task is not declared:
@@ -48,20 +51,29 @@ def kept_of(context: object) -> JSON:
     return context.get(KEY) if isinstance(context, dict) else None
 
 
+def backend_of(kept: JSON, otherwise: str) -> str:
+    """The alias of the backend that enqueued a task; ``otherwise`` where that was not kept."""
+    alias = kept.get("backend") if isinstance(kept, dict) else None
+    return alias if isinstance(alias, str) else otherwise
+
+
 def stored_task(declared: AnyTask, kept: JSON, *, queue: str, priority: int) -> AnyTask:
     """The task as it was enqueued, of ``declared`` and what :func:`to_store` kept.
 
-    Never raises: what cannot be read (a row that was edited) is left out.
+    ``declared`` itself if nothing differs. Never raises: what cannot be read (a row that was edited) is left
+    out.
     """
     changes: dict[str, Any] = {"queue_name": queue, "priority": task_priority(priority), "run_after": None}
     if isinstance(kept, dict):
-        if isinstance(kept.get("backend"), str):
-            changes["backend"] = kept["backend"]
+        own = kept.get("task_backend")
+        changes["backend"] = own if isinstance(own, str) else backend_of(kept, declared.backend)
         changes["run_after"] = time_in(kept.get("run_after"))
         using = kept.get("using")
         if isinstance(using, dict):
             known = {name: value for name, value in using.items() if name in USING}
             changes |= {name: tuple(v) if isinstance(v, list) else v for name, v in known.items()}
+    if all(getattr(declared, name) == value for name, value in changes.items()):
+        return declared
     return restored(declared, **changes)
 
 

@@ -326,7 +326,8 @@ def test_our_decorator_takes_options_on_every_django() -> None:
 def test_our_decorator_refuses_what_belongs_to_one_enqueue() -> None:
     from soniq_django.tasks import task
 
-    with pytest.raises(TypeError, match="give it to using"):
+    # The words of Django 6.1, for whoever looks for them.
+    with pytest.raises(TypeError, match="run_after cannot be defined statically with the @task decorator"):
         task(run_after=None)
     with pytest.raises(TypeError, match="max_retires"):
         task(max_retires=7)(plain)

@@ -15,7 +15,7 @@ from django.core import checks
 from django.db import transaction
 from django.utils import timezone
 
-from soniq_django.tasks import DummyBackend, ImmediateBackend, SoniqTask
+from soniq_django.tasks import DummyBackend, ImmediateBackend, SoniqTask, compat
 from tests.django.tasks.conftest import heard
 from tests.shop import tasks
 from tests.shop.models import Note
@@ -50,6 +50,7 @@ def dummy(settings: Any) -> None:
 class TestImmediate:
     def test_tasks_that_were_declared_before_run_at_once(self) -> None:
         assert isinstance(task_backends["default"], ImmediateBackend)
+        assert isinstance(task_backends["default"], compat.ImmediateBackend)  # as Django's code may ask
         for declared in (tasks.total, tasks.atotal):
             result = declared.enqueue(1, factor=3)
 
