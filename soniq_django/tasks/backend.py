@@ -44,6 +44,7 @@ class SoniqBackend(SoniqTaskBackend):
 
     supports_defer = True
     supports_get_result = True
+    needs_app = True
 
     def enqueue(
         self, task: Task[P, R], args: Any = (), kwargs: Mapping[str, Any] | None = None

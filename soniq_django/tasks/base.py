@@ -11,7 +11,6 @@ from django.apps import apps
 from django.conf import settings
 from django.core import checks
 
-from soniq import get_default_app
 from soniq.codec import encode_arguments
 from soniq.errors import ConfigurationError, InvalidArguments, InvalidEnqueue, InvalidJob, PayloadTooLarge
 from soniq.job_options import MAX_NAME
@@ -21,6 +20,7 @@ from soniq_django.tasks.arguments import has_naive_time, plainer
 from soniq_django.tasks.compat import AnyTask, BaseTaskBackend, InvalidTask, Task, TaskResult
 from soniq_django.tasks.errors import UnsupportedArguments
 from soniq_django.tasks.job import TaskJob, job_of
+from soniq_django.tasks.limits import limits
 from soniq_django.tasks.options import check_options
 from soniq_django.tasks.task import SoniqTask
 
@@ -34,6 +34,7 @@ class SoniqTaskBackend(BaseTaskBackend):
     task_class = SoniqTask
     supports_async_task = True
     supports_priority = True
+    needs_app = False  # whether it can do nothing without soniq_django in INSTALLED_APPS
 
     def validate_task(self, task: AnyTask) -> None:
         """Refuse what cannot run; make known to workers what can.
@@ -89,7 +90,7 @@ class SoniqTaskBackend(BaseTaskBackend):
             raise UnsupportedArguments(f"Unsupported type: {error}", path=error.path) from None
 
     def _stored(self, job: TaskJob, bound: dict[str, Any]) -> tuple[dict[str, Any], dict[str, JSON]]:
-        limit = get_default_app().settings.max_args_bytes
+        limit = limits().max_args_bytes
         try:
             return bound, encode_arguments(bound, limit=limit, types=job.types)[0]
         except PayloadTooLarge:
@@ -103,7 +104,7 @@ class SoniqTaskBackend(BaseTaskBackend):
         return [*super().check(**kwargs), *self._check()]
 
     def _check(self) -> Iterable[checks.CheckMessage]:
-        if not apps.is_installed("soniq_django"):
+        if self.needs_app and not apps.is_installed("soniq_django"):
             yield checks.Error(
                 f"TASKS[{self.alias!r}] uses {type(self).__name__}, but its tables are missing.",
                 hint="Add 'soniq_django' to INSTALLED_APPS.",

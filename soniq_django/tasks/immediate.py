@@ -9,7 +9,6 @@ from typing import Any, ParamSpec, TypeVar
 
 from django.utils import timezone
 
-from soniq import get_default_app
 from soniq.arguments import decode
 from soniq.codec import encode_result, load, references_in
 from soniq.errors import ReferenceGone
@@ -32,6 +31,7 @@ from soniq_django.tasks.compat import (
 )
 from soniq_django.tasks.facts import task_error
 from soniq_django.tasks.job import TaskJob
+from soniq_django.tasks.limits import limits
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -109,7 +109,7 @@ class ImmediateBackend(SoniqTaskBackend, compat.ImmediateBackend):
         value = result.task.call(*args, **kwargs)
         if value is None:
             return None
-        limit = get_default_app().settings.max_result_bytes
+        limit = limits().max_result_bytes
         try:
             text = encode_result(value, limit=limit, types=job.types)
         except Exception as error:  # noqa: BLE001  # a value's own methods may raise anything

@@ -22,6 +22,7 @@ from soniq.transitions import Change
 from soniq_django.tasks import running
 from soniq_django.tasks.arguments import CallSignature, plainer
 from soniq_django.tasks.compat import AnyResult, AnyTask, TaskContext
+from soniq_django.tasks.limits import limits
 from soniq_django.tasks.options import job_options, job_priority
 from soniq_django.tasks.policy import final
 from soniq_django.tasks.stored import is_missing, kept_of, stored_task
@@ -115,7 +116,7 @@ class TaskJob(Job[..., Any]):
         """
         try:
             other = plainer(value)
-            encode_values(other, limit=get_default_app().settings.max_result_bytes, types=self.types)
+            encode_values(other, limit=limits().max_result_bytes, types=self.types)
         except Exception:  # noqa: BLE001  # a value's own methods may raise anything
             other = None
         if other is None:

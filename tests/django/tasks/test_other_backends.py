@@ -15,6 +15,7 @@ from django.core import checks
 from django.db import transaction
 from django.utils import timezone
 
+from soniq import PayloadTooLarge
 from soniq_django.tasks import DummyBackend, ImmediateBackend, SoniqTask, compat
 from tests.django.tasks.conftest import heard
 from tests.shop import tasks
@@ -41,6 +42,23 @@ def immediate(settings: Any) -> None:
 @pytest.fixture
 def dummy(settings: Any) -> None:
     settings.TASKS = {"default": {"BACKEND": "soniq_django.tasks.DummyBackend", "QUEUES": ["default", "q1"]}}
+
+
+@pytest.mark.parametrize("kind", ["ImmediateBackend", "DummyBackend"])
+def test_a_backend_without_tables_needs_no_app(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """So tests of an app with tasks can use it whose settings install little."""
+    settings.TASKS = {"default": {"BACKEND": f"soniq_django.tasks.{kind}"}}
+    settings.SONIQ = {"MAX_ARGS_BYTES": 50}
+    settings.INSTALLED_APPS = []
+    monkeypatch.setattr("soniq.default._default", None)
+
+    assert list(task_backends["default"].check()) == []
+    assert tasks.echo.enqueue(2).args == [2]
+    assert tasks.unstorable.enqueue().args == []
+    with pytest.raises(PayloadTooLarge):
+        tasks.echo.enqueue("x" * 50)
 
 
 # -- immediate
