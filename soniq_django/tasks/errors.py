@@ -4,7 +4,7 @@
 
     SoniqError
     ├── JobCancelled                in the result of a task that was cancelled
-    ├── AttemptLost                 in that of a task whose worker died, or that none could run
+    ├── AttemptLost                 in that of a task whose worker died
     └── InvalidArguments
         └── UnsupportedArguments    also a TypeError: raised by enqueue()
 """
@@ -21,7 +21,7 @@ class JobCancelled(SoniqError):
 
 
 class AttemptLost(SoniqError):
-    """An attempt ended without an exception: its worker was lost, or knew no code for the task."""
+    """An attempt ended without an exception: its worker was lost."""
 
     code = "attempt_lost"
 

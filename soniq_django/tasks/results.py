@@ -8,7 +8,7 @@ from typing import Any
 from soniq import get_default_app
 from soniq.app import Soniq
 from soniq.ids import canonical
-from soniq.jobs import JobStatus
+from soniq.jobs import DeadLetterReason, JobStatus
 from soniq.records import DeadLetter, DeadLetterFilter, Job
 from soniq_django.tasks.arguments import shown
 from soniq_django.tasks.compat import AnyResult, AnyTask, TaskError, TaskResult, TaskResultStatus
@@ -73,10 +73,14 @@ def result_of(record: Job | DeadLetter, task: AnyTask) -> AnyResult:
 
 
 def _errors(record: Job | DeadLetter) -> list[TaskError]:
-    """One for each failed attempt, and one for having been cancelled."""
+    """One for each failed attempt, and one for having been cancelled, or for code that is gone."""
     errors = task_errors(record.failures)
     if isinstance(record, DeadLetter):
-        if record.failures and record.last_error is not None:  # the history has it shortened
+        if record.dead_letter_reason is DeadLetterReason.JOB_NOT_FOUND:
+            if record.failures and record.failures[-1].error == record.last_error:
+                del errors[-1]  # the same, told by a worker that had claimed it
+            errors.append(task_error(_path(ImportError), f"ImportError: {record.last_error}"))
+        elif record.failures and record.last_error is not None:  # the history has it shortened
             errors[-1] = task_error(record.failures[-1].error_class, record.last_error)
         elif record.last_error is not None:
             errors = [task_error(None, record.last_error)]

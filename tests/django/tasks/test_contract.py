@@ -28,7 +28,6 @@ from tests.support.task_api import (
     default_task_backend,
     task,
     task_backends,
-    task_finished,
 )
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -86,34 +85,6 @@ def test_get_result_says_what_enqueue_said(app: Soniq) -> None:
     assert default_task_backend.get_result(plain.id) == plain
     assert default_task_backend.get_result(later.id) == later
     assert tasks.total.get_result(later.id).task.timeout == 5
-
-
-def test_a_task_that_nothing_was_changed_of_is_that_of_the_code(work: Callable[..., bool]) -> None:
-    result = tasks.total.enqueue(1)
-    variant = tasks.total.using(priority=7).enqueue(1)
-
-    assert default_task_backend.get_result(result.id).task is tasks.total
-    assert default_task_backend.get_result(variant.id).task is not tasks.total
-
-
-def test_a_result_names_the_backend_that_enqueued_and_its_task_the_one_it_was_declared_for(
-    work: Callable[..., bool],
-) -> None:
-    told = []
-
-    def note(task_result: Any, **_: Any) -> None:
-        told.append((task_result.backend, task_result.task.backend))
-
-    result = task_backends["slow"].enqueue(tasks.total, [1], {})
-    found = default_task_backend.get_result(result.id)
-    task_finished.connect(note)
-    try:
-        work()
-    finally:
-        task_finished.disconnect(note)
-
-    assert found == result
-    assert [(found.backend, found.task.backend), *told] == [("slow", "default")] * 2
 
 
 async def test_the_async_twins_do_the_same(app: Soniq) -> None:
