@@ -167,7 +167,7 @@ def test_what_cannot_be_declared_is_refused_where_it_stands(make):
 def test_options_of_a_job_belong_to_its_own_decorator(make):
     app = make()
     job = app.job(name="work")(lambda: None)
-    with pytest.raises(InvalidJob, match="work is a job already; give queue to its @job"):
+    with pytest.raises(InvalidJob, match="work is a job already; give queue where it is made one"):
         app.periodic(every=60, queue="x")(job)
 
 
