@@ -29,7 +29,7 @@ from soniq_django.signals import (
 )
 from tests.shop import tasks
 from tests.shop.models import Note
-from tests.support.vendors import ALIASES
+from tests.support.vendors import FIRST_QUICKLY
 from tests.yard.jobs import anoop, fail, noop
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -43,7 +43,7 @@ SIGNALS = {
 }
 
 
-@pytest.fixture(params=ALIASES)
+@pytest.fixture(params=FIRST_QUICKLY)
 def alias(request: pytest.FixtureRequest) -> str:
     return request.param
 

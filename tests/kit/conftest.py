@@ -11,10 +11,10 @@ from django.db import connections
 from soniq import Soniq, default_app
 from soniq_django.backend import DjangoBackend
 from soniq_django.connections import DjangoEnvironment
-from tests.support.vendors import ALIASES
+from tests.support.vendors import FIRST_QUICKLY
 
 
-@pytest.fixture(params=ALIASES)
+@pytest.fixture(params=FIRST_QUICKLY)
 def alias(request: pytest.FixtureRequest) -> str:
     return request.param
 

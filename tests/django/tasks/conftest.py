@@ -11,6 +11,13 @@ from asgiref.sync import async_to_sync
 
 from soniq import Soniq
 from tests.support.task_api import task_enqueued, task_finished, task_started
+from tests.support.vendors import FIRST_QUICKLY
+
+
+@pytest.fixture(params=FIRST_QUICKLY)
+def alias(request: pytest.FixtureRequest) -> str:
+    """Tasks are jobs, which the tests of jobs look at on every database; here the quick ones look at one."""
+    return request.param
 
 
 @pytest.fixture
