@@ -13,6 +13,7 @@ class ShopConfig(AppConfig):
         import_module("shop.actor")
         import_module("shop.monitoring")
         import_module("shop.newsletter")
+        import_module("shop.subscriptions")
         if find_spec("pydantic"):
             import_module("shop.refunds")
         if settings.SONIQ.get("METRICS") == "opentelemetry":

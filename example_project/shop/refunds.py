@@ -1,4 +1,4 @@
-"""Refunds, whose terms a pydantic model checks. shop/apps.py leaves them out where pydantic is missing."""
+"""Refunds and complaints, checked by pydantic models. shop/apps.py leaves them out where that is missing."""
 
 from decimal import Decimal
 from typing import Literal
@@ -29,3 +29,15 @@ def announce_refund(order: Order, refund: Refund) -> str:
 def tell_of_refund(order: Order, refund: Refund) -> str:
     """Have the customer told: the id of the job. While one waits, no second one is stored for the order."""
     return announce_refund.using(dedup_key=f"refund {order.number}").enqueue(order, refund)
+
+
+class Complaint(BaseModel):
+    order_id: int = Field(gt=0)
+    stars: int = Field(ge=1, le=2)
+
+
+@soniq.job(queue="emails", validate=Complaint)
+def answer_complaint(order_id: int, stars: int) -> None:
+    """The model checks the arguments, at the enqueue and again here, and the job takes them as they are."""
+    order = Order.objects.get(pk=order_id)
+    write_to_customer(order, subject=f"Your {stars} of five stars", text="We are sorry. What went wrong?")

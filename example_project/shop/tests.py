@@ -32,7 +32,9 @@ from shop.jobs import (
 from shop.models import LoyaltyAccount, Order, Product
 from shop.newsletter import recommend, send_newsletter
 from shop.orders import ask_for_reviews_now, cancel_order, place_order
+from shop.subscriptions import order_again, subscribe, unsubscribe
 from shop.tasks import publish_price_list
+from soniq import InvalidArguments
 from soniq_django.models import DeadLetterJob, Job
 from soniq_django.testing import JobTestMixin, simulate_crash, simulate_timeout, testing_mode
 
@@ -164,6 +166,28 @@ class RunTests(ShopTestCase):
         self.assertEqual(summary.succeeded, 2)
         self.assertEqual(mail.outbox[-1].subject, "New: Lamp")
         self.assertEqual(len(mail.outbox), 3)
+
+    def test_subscription_orders_again_until_it_is_ended(self) -> None:
+        subscribe(self.mug, customer="Ada", email="ada@example.com", every=timedelta(days=30))
+
+        self.drainJobs(jobs=[order_again], until=timedelta(days=61), schedules=True)
+        self.assertEqual(Order.objects.count(), 2)
+
+        self.assertTrue(unsubscribe(self.mug, email="ada@example.com"))
+        self.drainJobs(jobs=[order_again], until=timedelta(days=200), schedules=True)
+        self.assertEqual(Order.objects.count(), 2)
+
+    @skipUnless(find_spec("pydantic"), "pydantic is not installed")
+    def test_complaint_without_stars_is_refused_where_it_is_made(self) -> None:
+        from shop.refunds import answer_complaint  # noqa: PLC0415  # where pydantic is missing, it cannot
+
+        order = self.order(self.mug)
+        with self.assertRaises(InvalidArguments):
+            answer_complaint.enqueue(order_id=order.pk, stars=6)
+        answer_complaint.enqueue(order_id=order.pk, stars=1)
+        self.drainJobs(jobs=[answer_complaint], raising=True)
+
+        self.assertIn("What went wrong?", mail.outbox[0].body)
 
     @skipUnless(find_spec("pydantic"), "pydantic is not installed")
     def test_refund_arrives_as_the_model_that_checked_it(self) -> None:
