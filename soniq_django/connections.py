@@ -3,7 +3,8 @@
 A slot's thread keeps its connections from job to job. Django's default ``CONN_MAX_AGE`` of 0 would
 close them after each job, which costs a reconnect per job; so here 0 means: keep, and check after a
 pause. What a job leaves behind (an open transaction, an aborted one, autocommit off) is rolled back
-and the connection thrown away, so that the next job starts on a clean one.
+and the connection thrown away, so that the next job starts on a clean one. So is one whose session the job
+has changed: see :mod:`soniq_django.session_state`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from soniq.environment import Environment, JobThread, Surroundings
+from soniq_django.session_state import session_changed, watch_sessions
 from soniq_django.times import meant_by
 
 logger = logging.getLogger("soniq.worker")
@@ -157,6 +159,7 @@ _rest = threading.local()  # when this thread's last job ended
 
 def prepare() -> None:
     """Before a job, on its thread: replace connections that broke while the thread had nothing to do."""
+    watch_sessions()
     since = getattr(_rest, "since", None)
     if since is not None and time.monotonic() - since < CHECK_AFTER:
         return  # the job before has left them clean
@@ -187,6 +190,7 @@ def _is_clean(connection: BaseDatabaseWrapper) -> bool:
     return (
         connection.autocommit
         and not connection.errors_occurred
+        and not session_changed(connection)
         and not _outlived(connection)
         and _is_at_rest(connection)
     )
@@ -212,6 +216,9 @@ def _tidy(connection: BaseDatabaseWrapper) -> None:
     connection.queries_log.clear()
     if connection.connection is None and not connection.in_atomic_block:
         return
+    changed = session_changed(connection)
+    if changed and getattr(connection, "pool", None):
+        connection.connection.close()  # else the pool would hand the session on as it is
     if connection.in_atomic_block or not connection.get_autocommit():
         logger.warning("a job left a transaction open on %r; it is rolled back", connection.alias)
         try:
@@ -219,11 +226,11 @@ def _tidy(connection: BaseDatabaseWrapper) -> None:
         finally:
             # A wrapper that was closed inside atomic() can never connect again.
             del connections[connection.alias]
+    elif changed or _outlived(connection):
+        connection.close()
     elif not _is_at_rest(connection):
         logger.warning("a job closed %r, or left a transaction open on it; it is replaced", connection.alias)
         connection.errors_occurred = False
-        connection.close()
-    elif _outlived(connection):
         connection.close()
     elif connection.errors_occurred:
         connection.errors_occurred = False
