@@ -30,6 +30,7 @@ from soniq.jobs import WorkerInfo
 from soniq.ledger import Ledger
 from soniq.lookout import Lookout
 from soniq.maintenance import Maintenance
+from soniq.mishaps import Mishaps
 from soniq.pace import Pace
 from soniq.presence import Presence
 from soniq.recycling import Recycling
@@ -83,6 +84,7 @@ class Worker:
         self._alarm = Alarm()
         self._stopping = Stopping(settings.shutdown_timeout, changed=self._alarm.ring)
         self._storage = StorageLine(backend, self._stopping, patience=DRAIN_PATIENCE if run_once else None)
+        self._mishaps = Mishaps(self._storage, self._stopping)
         unknown = UnknownJobs(backend, registry, settings, queues=queues)
         self._lookout = Lookout(
             self._storage,
@@ -221,29 +223,40 @@ class Worker:
     async def _pump(self) -> None:
         """Exchange with the storage until stopped or, with run_once, until all is done."""
         while not self._stopping.requested:
-            self._alarm.silence()
-            if self._heart.doubted:
-                self._heart.doubted = False
-                self._ledger.give_back(self._slots.drop_ready(), unstarted=True)
-            if self._heart.forgotten:
-                self._ledger.give_back(self._slots.drop_ready(), unstarted=True)
-                await self._presence.start_over()
-            self._slots.feed()
-            if (pause := self._pace.may_pile_up(ready=self._slots.ready)) > 0:
-                await self._alarm.rung_within(
-                    pause, unless=lambda: self._stopping.requested, by_outcomes=False
-                )
-                if self._stopping.requested:
-                    break
-            wanted = self._wanted()
-            if wanted or self._ledger.outcomes:
-                await self._ledger.exchange(wanted)
-            elif self._may_leave and not self._slots.running and not self._slots.ready:
-                if self._recycling.reason or not await self._lookout.learned():
+            try:
+                if not await self._turn():
                     return
-            else:
-                await self._rest()
+                self._mishaps.passed()
+            except AWAY:
+                raise
+            except Exception as error:
+                if self._run_once:
+                    raise
+                await self._mishaps.survive(error)
         await self._drain()
+
+    async def _turn(self) -> bool:
+        """One visit to the storage, or one rest. False: all is done."""
+        self._alarm.silence()
+        if self._heart.doubted:
+            self._heart.doubted = False
+            self._ledger.give_back(self._slots.drop_ready(), unstarted=True)
+        if self._heart.forgotten:
+            self._ledger.give_back(self._slots.drop_ready(), unstarted=True)
+            await self._presence.start_over()
+        self._slots.feed()
+        if (pause := self._pace.may_pile_up(ready=self._slots.ready)) > 0:
+            await self._alarm.rung_within(pause, unless=lambda: self._stopping.requested, by_outcomes=False)
+            if self._stopping.requested:
+                return True
+        wanted = self._wanted()
+        if wanted or self._ledger.outcomes:
+            await self._ledger.exchange(wanted)
+        elif self._may_leave and not self._slots.running and not self._slots.ready:
+            return not self._recycling.reason and await self._lookout.learned()
+        else:
+            await self._rest()
+        return True
 
     def _wanted(self) -> int:
         """How many jobs to claim now."""

@@ -16,8 +16,10 @@ _GIVEN_UP = {"40P01", "40001", 1213}
 _CONFLICTS = _GIVEN_UP | {1205, 1020}
 # The connection is of no use any more, another one may be: a standby after a failover (25006, and MySQL's
 # numbers); prepared statements that a migration made invalid (0A000), or that a pooler gave to somebody
-# else (26000, 42P05).
-_STALE = {"25006", "0A000", "26000", "42P05", 1290, 1792, 1836}
+# else (26000, 42P05); a session that the server ended because its transaction took too long (25P03, 25P04).
+_STALE = {"25006", "0A000", "26000", "42P05", "25P03", "25P04", 1290, 1792, 1836}
+# PostgreSQL: the role lacks a right, which can be given back. MySQL's drivers call that operational.
+_FORBIDDEN = "42501"
 # What MySQL's drivers call operational, and is a value that will be refused again.
 _REFUSED = {1153, 1264, 1292, 1301, 1366, 1406, 3140}
 # Undefined table, undefined column: a migration was not applied yet.
@@ -47,7 +49,7 @@ def translated(alias: str, inner: AbstractContextManager[object] | None = None) 
             _drop_if_broken(alias)
             if _code(error) in _CONFLICTS:
                 raise BackendConflict(f"{alias}: {_line(error)}") from error
-        if (isinstance(error, OperationalError) and _code(error) not in _REFUSED) or _lacks_table(error):
+        if _is_absence(error):
             raise _unavailable(alias, error) from error
         raise
     except InterfaceError as error:
@@ -58,6 +60,13 @@ def translated(alias: str, inner: AbstractContextManager[object] | None = None) 
 def was_given_up(error: BackendConflict) -> bool:
     """Whether the transaction was rolled back for others' sake, so that doing it again at once may work."""
     return error.__cause__ is not None and _code(error.__cause__) in _GIVEN_UP
+
+
+def _is_absence(error: DatabaseError) -> bool:
+    """Whether it is the database that does not work, not what was asked of it."""
+    if isinstance(error, OperationalError):
+        return _code(error) not in _REFUSED
+    return _code(error) == _FORBIDDEN or _lacks_table(error)
 
 
 def _drop_if_broken(alias: str) -> None:

@@ -1023,6 +1023,33 @@ async def test_a_sweep_that_fails_is_tried_again(make, start, caplog):
     assert "maintenance failed" in caplog.text
 
 
+@pytest.mark.parametrize("method", ["claim", "next_due"])
+async def test_a_visit_that_fails_for_a_bug_is_made_again(faulty, start, caplog, method):
+    """It is told in full, and the worker goes on, as it does when the storage is away."""
+    faulty.backend.fail(method, times=1, error=RuntimeError("a bug"))
+    running = start(faulty)
+    await wait_until(lambda: "a visit to the storage failed" in caplog.text, timeout=5)
+    assert "RuntimeError: a bug" in caplog.text
+    await until(faulty, await faulty.enqueue(faulty.job(lambda: None)), "done")
+    assert not running.task.done()
+
+
+async def test_what_a_visit_claimed_before_it_failed_is_run(faulty, start):
+    """The worker asks what it holds: nobody else would, as long as it lives."""
+    job_id = await faulty.enqueue(faulty.job(lambda: None))
+    faulty.backend.fail("claim", times=1, error=RuntimeError("a bug"), after=True)
+    start(faulty)
+    await until(faulty, job_id, "done")
+
+
+async def test_a_drain_that_fails_for_a_bug_says_so(faulty):
+    """Whoever waits for it has to know that it is not done."""
+    await faulty.enqueue(faulty.job(lambda: None))
+    faulty.backend.fail("claim", error=RuntimeError("a bug"))
+    with pytest.raises(RuntimeError, match="a bug"):
+        await faulty.run_worker(run_once=True)
+
+
 # -- the store refuses
 
 

@@ -15,7 +15,7 @@ from soniq_django.models import Job
 from tests.faults.harness.seeds import size
 from tests.faults.harness.waiting import until
 from tests.faults.harness.workers import probe_is_content
-from tests.faults.work.jobs import awrite_once, quick, write, write_once
+from tests.faults.work.jobs import awrite_once, hold, quick, write, write_once
 
 pytestmark = pytest.mark.faults
 
@@ -220,3 +220,26 @@ def test_repeatable_read_by_default_loses_and_doubles_nothing(postgres):
     postgres.check_rows()
     assert postgres.ledger.count("started") == 1500
     assert conflicts == 0, "contention turned into idling"
+
+
+def test_a_right_that_is_taken_away_for_a_while_stops_no_worker(postgres):
+    """Neither one that has nothing to do nor one with an outcome to record, which is not lost."""
+    busy, idle = postgres.start_many(2, "--concurrency", "1")
+    go = postgres.path()
+    held = postgres.enqueue(hold, until=str(go))
+    postgres.wait_started(held)
+    with postgres.cluster.session() as session:
+        session.execute(
+            "ALTER TABLE soniq_jobs OWNER TO postgres; GRANT SELECT, INSERT ON soniq_jobs TO soniq"
+        )
+    go.touch()
+    other = postgres.enqueue(quick)
+    for worker in (busy, idle):
+        worker.wait_for_log("trying again in .*permission denied")
+    with postgres.cluster.session() as session:
+        session.execute("GRANT ALL ON soniq_jobs TO soniq")
+    postgres.wait_ended()
+    assert busy.alive
+    assert idle.alive
+    assert postgres.job(held).status == postgres.job(other).status == "done"
+    postgres.finish()
