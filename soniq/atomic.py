@@ -88,7 +88,7 @@ class Atomically:
         """
         begun: list[JobTransaction] = []
         try:
-            return await within(timeout, self._whole(body, slot, begun))
+            return await within(timeout, self._whole(body, slot, begun), stuck=slot.stuck)
         except BaseException as error:
             in_haste = slot.interrupted or isinstance(error, JobTimeout)
             if not (in_haste and slot.abandon_if_busy()):

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import types
-from collections.abc import Awaitable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, TypeVar
 
 from soniq.errors import JobTimeout
 
 T = TypeVar("T")
 
+CLEAN_UP = 10.0  # seconds that what was cancelled has to end
 
-async def within(seconds: float | None, awaitable: Awaitable[T]) -> T:
+
+async def within(
+    seconds: float | None, awaitable: Awaitable[T], *, stuck: Callable[[], None] | None = None
+) -> T:
     """Await; cancel it once ``seconds`` are over, which code that does not wait cannot notice.
 
     :param seconds: None = any time
+    :param stuck: called in the event loop if it goes on for :data:`CLEAN_UP` after that all the same: nobody
+        can end code that swallows its cancellation, and this never returns then
     :raises JobTimeout: it was cancelled for that reason
     """
     began = asyncio.get_running_loop().time()
@@ -31,13 +37,18 @@ async def within(seconds: float | None, awaitable: Awaitable[T]) -> T:
         awaitable = _resumed(awaitable, waiting)
     if seconds is None:
         return await awaitable
+    ends = began + seconds
+    watch = stuck and asyncio.get_running_loop().call_at(ends + CLEAN_UP, stuck)
     try:
-        async with asyncio.timeout_at(began + seconds) as limit:
+        async with asyncio.timeout_at(ends) as limit:
             return await awaitable
     except TimeoutError as error:
         if not limit.expired():
             raise
         raise JobTimeout(seconds) from error
+    finally:
+        if watch:
+            watch.cancel()
 
 
 @types.coroutine

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from soniq import transitions
 from soniq.answers import Answers
@@ -15,6 +17,8 @@ from soniq.execution import Execution, Outcome, Running
 from soniq.jobs import Claim
 from soniq.pace import Pace
 from soniq.slots import Slot
+
+logger = logging.getLogger("soniq.worker")
 
 CANCEL_GRACE = 1.0  # seconds that a cancelled job may take to clean up
 WATCH_EVERY = 0.1  # seconds between two looks at a burst
@@ -48,9 +52,12 @@ class SlotPool:
         self._may_start = may_start
         answers = Answers()
         self._free = [Slot(number, at_thread_exit, answers) for number in range(concurrency, 0, -1)]
+        for slot in self._free:
+            slot.stuck = partial(self._give_up, slot)
         self._ready: deque[Claim] = deque()  # claimed, not started; slot threads take from it, too
         self._running: dict[asyncio.Task[None], tuple[Claim | Burst, Slot]] = {}
         self._bursts: set[Burst] = set()
+        self._given_up: set[asyncio.Task[None]] = set()  # of what runs: the ends of jobs that were given up
         self._open = True
         self._feeding = False  # whether the loop is about to start what is ready
         self.left_behind = False  # whether code of a job may still be running somewhere
@@ -156,6 +163,33 @@ class SlotPool:
     def _attended(self, task: asyncio.Task[None], claim: Claim, slot: Slot, running: Running) -> None:
         if self._running.pop(task, None) is not None:  # else the worker has given up on it
             self._ended(claim, slot, running)
+            self._refill()
+
+    def _give_up(self, slot: Slot) -> None:
+        """Leave a job that its timeout has cancelled, and that goes on; what it still comes to is dropped."""
+        task = next((task for task, (_, its) in self._running.items() if its is slot), None)
+        claim = None if task is None else self._running[task][0]
+        if task is None or not isinstance(claim, Claim):  # what a burst waits for are threads; those are left
+            return
+        del self._running[task]
+        self.left_behind = True
+        slot.abandon()
+        logger.error("job %s (%s) swallows its cancellation; it is given up", claim.job_id, claim.job_name)
+        if task in self._given_up:  # then it is a hook that hears of the end
+            self._free.append(slot)
+            self._deliver(Outcome(claim, transitions.fail(claim, error="the job was given up", delay=60.0)))
+            self._refill()
+            return
+        ending = asyncio.create_task(self._end_given_up(claim, slot))
+        self._running[ending] = (claim, slot)
+        self._given_up.add(ending)
+        ending.add_done_callback(self._given_up.discard)
+
+    async def _end_given_up(self, claim: Claim, slot: Slot) -> None:
+        seconds = self._execution.timeout_of(claim) or 0.0
+        outcome = await self._execution.overran(claim, slot, seconds)
+        if self._vacate(slot):
+            self._deliver(outcome)
             self._refill()
 
     def _refill(self) -> None:

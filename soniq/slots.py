@@ -120,6 +120,7 @@ class Slot:
         self._at_thread_exit = at_thread_exit
         self.abandoned = 0
         self.interrupted = False  # whether the worker has cancelled the job in it
+        self.stuck: Callable[[], None] | None = None  # called when the job in it outlasts its cancellation
         self.thread = self._new_thread()
         self.surroundings: Surroundings | None = None  # of its async jobs; made for the first one
 
@@ -127,11 +128,15 @@ class Slot:
         """Leave the thread to the call that it is stuck in. False: it was not busy."""
         if not self.thread.busy:
             return False
+        self.abandon()
+        return True
+
+    def abandon(self) -> None:
+        """Leave the thread, and whatever its connections are in the middle of, to the job that has them."""
         self.thread.shutdown(wait=False)
         self.abandoned += 1
         self.thread = self._new_thread()
         self._leave_surroundings()
-        return True
 
     def close(self) -> None:
         """End the thread; wait for it, as it has nothing left to do."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -21,6 +22,8 @@ from soniq.exits import in_job
 from soniq.hooks import Hook, await_hook, call_hooks, is_async
 from soniq.jobs import Claim, JobContext
 from soniq.slots import Slot
+
+logger = logging.getLogger("soniq.worker")
 
 T = TypeVar("T")
 
@@ -63,7 +66,7 @@ class InLoop(Runner):
         return self._environment.submit(slot.thread, call)
 
     async def overran(self, claim: Claim, slot: Slot, seconds: float) -> Outcome:
-        """The outcome of a sync job that was given up because it took too long."""
+        """The outcome of a job that was given up because it took too long."""
         started = self._clock() - seconds
         timeout = JobTimeout(self.timeout_of(claim) or 0.0)
         try:
@@ -127,7 +130,9 @@ class InLoop(Runner):
         """Load what the arguments refer to on the slot's thread; the job's timeout holds for it, too."""
         fill = partial(self._in_context, attempt, partial(self._preparation.fill, attempt))
         try:
-            unfit: Decided | None = await within(attempt.timeout, self._to_thread(slot, fill))
+            unfit: Decided | None = await within(
+                attempt.timeout, self._to_thread(slot, fill), stuck=slot.stuck
+            )
         except JobTimeout:
             slot.abandon_if_busy()
             raise
@@ -137,7 +142,8 @@ class InLoop(Runner):
         """What the handler returns, through middleware and between the hooks; if atomic, what comes of it."""
         claim, hooks = attempt.claim, self._hooks
         if self._audience.hears_starts:
-            await self._to_thread(slot, partial(self._audience.announce_start, claim))
+            announce = partial(self._audience.announce_start, claim)
+            await self._bounded(attempt, slot, self._to_thread(slot, announce), "a receiver of its start")
         if hooks.before:
             about = (claim.job_name, claim.job_id, claim.attempt)
             await self._await_hooks(hooks.before, slot, attempt, *about)
@@ -147,7 +153,8 @@ class InLoop(Runner):
             if attempt.task.options.atomic:
                 decided = await self._decided_atomically(attempt, slot)
             else:
-                value = await within(attempt.timeout, self._through_middleware(attempt, slot))
+                through = self._through_middleware(attempt, slot)
+                value = await within(attempt.timeout, through, stuck=slot.stuck)
         except JobTimeout:
             slot.abandon_if_busy()
             raise
@@ -181,16 +188,31 @@ class InLoop(Runner):
         """Call hooks in order: async ones here, sync ones on the slot's thread, like sync jobs."""
         for hook in hooks:
             if is_async(hook):
-                await await_hook(hook, *arguments)
+                calling: Awaitable[Any] = await_hook(hook, *arguments)
             else:
                 call = partial(call_hooks, [hook], *arguments)
-                await self._to_thread(slot, partial(self._in_context, attempt, call, strict=False))
+                calling = self._to_thread(slot, partial(self._in_context, attempt, call, strict=False))
+            await self._bounded(attempt, slot, calling, f"hook {hook!r}")
+
+    async def _bounded(self, attempt: Attempt, slot: Slot, calling: Awaitable[Any], who: str) -> None:
+        """Wait for one who watches for as long as the job itself may take; it decides nothing."""
+        try:
+            await within(attempt.timeout, calling, stuck=slot.stuck)
+        except JobTimeout:
+            slot.abandon_if_busy()
+            logger.error(  # noqa: TRY400  # where it was cancelled says nothing
+                "%s took longer than the %g s of job %s; the job goes on",
+                who,
+                attempt.timeout,
+                attempt.claim.job_id,
+            )
 
     async def _tell_in_loop(
         self, attempt: Attempt, slot: Slot, decided: Decided, error: BaseException | None = None
     ) -> None:
         if attempt.task.observes and decided[2] is not False:
-            await self._to_thread(slot, partial(self._tell, attempt, decided, error))
+            telling = self._to_thread(slot, partial(self._tell, attempt, decided, error))
+            await self._bounded(attempt, slot, telling, "an observer")
 
     def _to_thread(self, slot: Slot, call: Callable[[], Any]) -> Awaitable[Any]:
         return to_thread(self._environment, slot, call)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 from contextvars import ContextVar
 
 import pytest
 
-from soniq import JobContext, Snooze, slot_pool, storage_line, transitions
+from soniq import JobContext, Snooze, deadline, slot_pool, storage_line, transitions
 from soniq.backends.memory import MemoryBackend
 from soniq.errors import BackendConflict, BackendError, BackendUnavailable, ConfigurationError
 from soniq.jobs import ClaimRequest
@@ -551,6 +552,88 @@ async def test_a_job_that_swallows_its_cancellation_is_given_back_over_its_head(
     release.set()
     await asyncio.sleep(0)
     assert await given_back(app, job_id)
+
+
+@pytest.fixture
+async def stay(monkeypatch):
+    """Wait until the test is over, whoever cancels that; and be given up soon."""
+    monkeypatch.setattr(deadline, "CLEAN_UP", 0.05)
+    release = asyncio.Event()
+
+    async def wait():
+        while not release.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await release.wait()
+
+    yield wait
+    release.set()
+    await asyncio.sleep(0)
+
+
+async def test_a_job_that_swallows_its_timeout_is_given_up_and_its_slot_is_free(make, start, stay):
+    """It is recorded as overrun, and the error hook hears of it."""
+    app = make(poll_interval=0.02, job_timeout=0.05)
+    heard = []
+    app.on_error(lambda name, job_id, error, attempt: heard.append(type(error).__name__))
+
+    @app.job(max_retries=0)
+    async def stubborn():
+        await stay()
+
+    stuck = await app.enqueue(stubborn)
+    running = start(app, concurrency=1)
+    await until(app, await app.enqueue(app.job(lambda: None)), "done")
+    letter = await app.dead_letter.get_dead_letter_job(stuck)
+    assert (letter.dead_letter_reason, heard) == ("timeout", ["JobTimeout"])
+    running.worker.stop()
+    await running.stopped()
+    assert running.worker.left_behind
+
+
+async def test_what_a_job_returns_after_it_was_given_up_is_dropped(make, start, stay):
+    """Its next attempt decides."""
+    app = make(poll_interval=0.02, job_timeout=0.05)
+    goes_on = asyncio.Event()
+    left = []
+
+    @app.job(max_retries=1, retry_delay=0)
+    async def once_stubborn(ctx: JobContext):
+        if ctx.attempt == 1:
+            while not goes_on.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await goes_on.wait()
+            left.append(asyncio.current_task())
+            return "too late"
+        goes_on.set()
+        return "in time"
+
+    job_id = await app.enqueue(once_stubborn)
+    start(app, concurrency=1)
+    await until(app, job_id, "done")
+    await wait_until(lambda: left and left[0].done(), timeout=5)
+    assert await app.get_result(job_id) == "in time"
+
+
+@pytest.mark.parametrize("stubborn", [False, True], ids=["waits", "swallows"])
+@pytest.mark.parametrize("when", ["before_job", "after_job", "on_error"])
+async def test_a_hook_that_never_ends_keeps_no_slot(make, start, stay, when, stubborn):
+    """It has as long as the job. One that can be cancelled decides nothing, as ever."""
+    app = make(poll_interval=0.02, job_timeout=0.05)
+
+    async def hook(name, *about):
+        if name == "watched":
+            await (stay() if stubborn else asyncio.Event().wait())
+
+    @app.job(name="watched", max_retries=0)
+    async def watched():
+        if when == "on_error":
+            raise ValueError
+
+    getattr(app, when)(hook)
+    job_id = await app.enqueue(watched)
+    start(app, concurrency=1)
+    await until(app, await app.enqueue(app.job(lambda: None)), "done")
+    assert await status(app, job_id) == (None if stubborn or when == "on_error" else "done")
 
 
 async def test_claims_that_arrive_with_a_cancellation_are_given_back(make, start):
