@@ -25,7 +25,6 @@ the job is refused.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeAlias
@@ -35,9 +34,10 @@ from soniq.deadline import within
 from soniq.environment import Environment
 from soniq.errors import JobTimeout
 from soniq.slots import Slot
+from soniq.steady import get_logger
 from soniq.transitions import Change
 
-logger = logging.getLogger("soniq.worker")
+logger = get_logger("soniq.worker")
 
 ROLLBACK_PATIENCE = 5.0  # seconds that an async job's rollback may take, before its thread is given up
 

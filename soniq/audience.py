@@ -12,7 +12,6 @@ whoever enqueued.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
@@ -21,12 +20,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from soniq.hooks import MetricsSink
 from soniq.jobs import Claim, NewJob
+from soniq.steady import get_logger
 from soniq.transitions import Change
 
 if TYPE_CHECKING:
     from soniq.execution.outcome import Outcome
 
-logger = logging.getLogger("soniq.hooks")
+logger = get_logger("soniq.hooks")
 
 NOTHING: AbstractContextManager[None] = nullcontext()
 # Told of each enqueue on the thread that made it: the jobs, and of each the id that the store answered.

@@ -12,7 +12,6 @@ so a restore that raises fails the attempt.
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -21,8 +20,9 @@ from typing import Any, NamedTuple, Self, TypeAlias, TypeVar
 from soniq.arguments import encode
 from soniq.errors import ConfigurationError
 from soniq.jobs import JSON
+from soniq.steady import get_logger
 
-logger = logging.getLogger("soniq.context")
+logger = get_logger("soniq.context")
 
 MAX_VALUE_BYTES = 4096  # of one captured value, as JSON text
 NAME = re.compile(r"[a-z][a-z0-9_.]{0,62}")

@@ -10,15 +10,15 @@ It cannot be told, so it has to know by itself: some beats before that moment it
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
 
 from soniq.backend import StorageBackend
 from soniq.jobs import WorkerInfo
+from soniq.steady import get_logger
 
-logger = logging.getLogger("soniq.worker")
+logger = get_logger("soniq.worker")
 
 
 class Heart:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from soniq.jobs import JobContext
+from soniq.steady import get_logger
 
-logger = logging.getLogger("soniq.hooks")
+logger = get_logger("soniq.hooks")
 
 Hook: TypeAlias = Callable[..., Any]  # sync or async
 CallNext: TypeAlias = Callable[[], Awaitable[Any]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -23,9 +22,10 @@ from soniq.records import DeadLetter
 from soniq.registry import Registry
 from soniq.schedule_records import ScheduleSpec, context_of
 from soniq.settings import Settings, check_priority, check_queue
+from soniq.steady import get_logger
 from soniq.task import JobBehind, Task, TaskRef
 
-logger = logging.getLogger("soniq.enqueue")
+logger = get_logger("soniq.enqueue")
 
 Target: TypeAlias = Task[..., Any] | JobBehind | TaskRef | str | Callable[..., Any]
 Make: TypeAlias = Callable[[Mapping[str, Any]], NewJob]

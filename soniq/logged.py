@@ -5,12 +5,11 @@ The text of each line about a job holds its id, so a search for the id tells its
 
 from __future__ import annotations
 
-import logging
-
 from soniq.jobs import Claim, NewJob
+from soniq.steady import get_logger
 
-_enqueue = logging.getLogger("soniq.enqueue")
-_worker = logging.getLogger("soniq.worker")
+_enqueue = get_logger("soniq.enqueue")
+_worker = get_logger("soniq.worker")
 
 
 def facts_of(claim: Claim) -> dict[str, object]:

@@ -5,7 +5,6 @@ Safe in any number of workers at once, because all of it goes through the contra
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 from soniq import transitions
@@ -13,10 +12,11 @@ from soniq.audience import End
 from soniq.backend import StorageBackend
 from soniq.logged import facts_of
 from soniq.settings import Settings
+from soniq.steady import get_logger
 from soniq.unknown import UnknownJobs
 from soniq.visible import visible_line
 
-logger = logging.getLogger("soniq.maintenance")
+logger = get_logger("soniq.maintenance")
 
 RESCUE_BATCH = 100
 PURGE_BATCH = 1000

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import random
 
+from soniq.steady import get_logger
 from soniq.stopping import Stopping
 from soniq.storage_line import FIRST_BACKOFF, LONGEST_BACKOFF, StorageLine
 
-logger = logging.getLogger("soniq.worker")
+logger = get_logger("soniq.worker")
 
 
 class Mishaps:

@@ -10,8 +10,9 @@ from soniq.errors import BackendConflict, BackendUnavailable
 from soniq.execution import Outcome
 from soniq.jobs import Claim, ClaimRequest
 from soniq.logged import facts_of
+from soniq.steady import get_logger
 
-logger = logging.getLogger("soniq.worker")
+logger = get_logger("soniq.worker")
 
 
 def exchange(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 import uuid
@@ -14,9 +13,10 @@ from soniq.errors import BackendUnavailable
 from soniq.heartbeat import Heart
 from soniq.jobs import WorkerInfo
 from soniq.settings import Settings
+from soniq.steady import get_logger
 from soniq.storage_line import AWAY, StorageLine
 
-logger = logging.getLogger("soniq.worker")
+logger = get_logger("soniq.worker")
 
 
 class Presence:

@@ -17,9 +17,10 @@ from soniq.jobs import NewJob
 from soniq.logged import log_enqueued
 from soniq.records import DeadLetter
 from soniq.schedule_records import ScheduleSpec
+from soniq.steady import get_logger
 from soniq.task import Task
 
-logger = logging.getLogger("soniq.enqueue")
+logger = get_logger("soniq.enqueue")
 
 
 class JobProducer:

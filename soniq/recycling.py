@@ -7,14 +7,14 @@ supervises it (``--processes``, systemd, a container platform) starts the next o
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from soniq.errors import ConfigurationError
+from soniq.steady import get_logger
 
-logger = logging.getLogger("soniq.worker")
+logger = get_logger("soniq.worker")
 
 MEGABYTE = 1_048_576
 _STATM = Path("/proc/self/statm")

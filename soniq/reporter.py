@@ -6,7 +6,6 @@ And of the jobs that it stores itself, as schedules want them.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 
 from soniq.audience import Audience, End
@@ -15,8 +14,9 @@ from soniq.execution import Outcome
 from soniq.jobs import NewJob
 from soniq.outcomes import log_outcome
 from soniq.slots import SlotThread
+from soniq.steady import get_logger
 
-logger = logging.getLogger("soniq.worker")
+logger = get_logger("soniq.worker")
 
 BACKLOG = 1000  # ends that an observer may be behind, before its worker claims no further jobs
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -17,8 +16,9 @@ from soniq.execution import Execution, Outcome, Running
 from soniq.jobs import Claim
 from soniq.pace import Pace
 from soniq.slots import Slot
+from soniq.steady import get_logger
 
-logger = logging.getLogger("soniq.worker")
+logger = get_logger("soniq.worker")
 
 CANCEL_GRACE = 1.0  # seconds that a cancelled job may take to clean up
 WATCH_EVERY = 0.1  # seconds between two looks at a burst

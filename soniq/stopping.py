@@ -11,7 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-logger = logging.getLogger("soniq.worker")
+from soniq.steady import get_logger
+
+logger = get_logger("soniq.worker")
+
+LOOK_EVERY = 1.0  # seconds between two looks whether signals still arrive
 
 
 class Stopping:
@@ -78,7 +82,10 @@ class Stopping:
 
 @contextmanager
 def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """SIGTERM and SIGINT call ``stop`` in the event loop, where this thread may handle signals."""
+    """SIGTERM and SIGINT call ``stop`` in the event loop, where this thread may handle signals.
+
+    An async job runs in this thread, and can take them away: within a second they are taken back.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -87,9 +94,23 @@ def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
     previous = {number: signal.getsignal(number) for number in caught}
     for number in caught:
         loop.add_signal_handler(number, stop)
+    ours = {number: signal.getsignal(number) for number in caught}
+
+    next_look: asyncio.TimerHandle | None = None
+
+    def look() -> None:
+        nonlocal next_look
+        for number in caught:
+            if signal.getsignal(number) is not ours[number]:
+                logger.warning("a job has taken %s from the worker, which takes it back", number.name)
+                loop.add_signal_handler(number, stop)
+        next_look = loop.call_later(LOOK_EVERY, look)
+
+    next_look = loop.call_later(LOOK_EVERY, look)
     try:
         yield
     finally:
+        next_look.cancel()
         for number, handler in previous.items():
             loop.remove_signal_handler(number)
             signal.signal(number, handler or signal.SIG_DFL)

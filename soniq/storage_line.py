@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -11,9 +10,10 @@ from typing import ParamSpec, TypeVar
 from soniq.backend import StorageBackend
 from soniq.errors import BackendConflict, BackendNotReady, BackendUnavailable
 from soniq.slots import SlotThread
+from soniq.steady import get_logger
 from soniq.stopping import Stopping
 
-logger = logging.getLogger("soniq.worker")
+logger = get_logger("soniq.worker")
 
 P = ParamSpec("P")
 T = TypeVar("T")

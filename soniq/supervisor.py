@@ -6,7 +6,6 @@ no lock, no thread. A child whose supervisor is gone notices, as its standard in
 
 from __future__ import annotations
 
-import logging
 import os
 import queue
 import signal
@@ -17,7 +16,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-logger = logging.getLogger("soniq.supervisor")
+from soniq.steady import get_logger
+
+logger = get_logger("soniq.supervisor")
 
 SUPERVISED = "SONIQ_SUPERVISED"  # set in the environment of a child
 PATIENCE = "SONIQ_PATIENCE"  # ... seconds that its jobs have once the supervisor is gone; unset = as ever

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable
 
 from soniq.maintenance import Maintenance, pause
 from soniq.reporter import Reporter
+from soniq.steady import get_logger
 from soniq.storage_line import StorageLine
 
-logger = logging.getLogger("soniq.worker")
+logger = get_logger("soniq.worker")
 
 
 class Sweeper:

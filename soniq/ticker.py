@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 
 from soniq.reporter import Reporter
+from soniq.steady import get_logger
 from soniq.storage_line import StorageLine
 from soniq.timetable import Timetable
 
-logger = logging.getLogger("soniq.scheduler")
+logger = get_logger("soniq.scheduler")
 
 LONGEST_PAUSE = 10.0  # seconds; so late a schedule may be noticed that was added just now
 

@@ -24,10 +24,11 @@ from soniq.schedule_policy import decide, due_at
 from soniq.schedule_records import Overlap, Schedule, ScheduleChange, ScheduleFilter, ScheduleSpec
 from soniq.schedule_specs import spec_of
 from soniq.settings import Settings
+from soniq.steady import get_logger
 from soniq.storage_line import AWAY
 from soniq.visible import visible_line
 
-logger = logging.getLogger("soniq.scheduler")
+logger = get_logger("soniq.scheduler")
 
 Owed: TypeAlias = tuple[Schedule, ScheduleChange]
 

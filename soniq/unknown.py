@@ -12,7 +12,6 @@ name would cost each enqueue and each claim something.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -25,9 +24,10 @@ from soniq.jobs import DeadLetterReason
 from soniq.records import OverdueJob
 from soniq.registry import Registry
 from soniq.settings import Settings
+from soniq.steady import get_logger
 from soniq.visible import visible_line
 
-logger = logging.getLogger("soniq.maintenance")
+logger = get_logger("soniq.maintenance")
 
 SWEEPS_PER_LOOK = 4  # at the usual sweep interval, a look each minute
 REACH = 1000  # jobs that a look reads

@@ -15,7 +15,6 @@ tenth of a second. So short jobs flow in large batches, and long ones are never 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
@@ -38,6 +37,7 @@ from soniq.registry import Registry
 from soniq.reporter import Reporter
 from soniq.settings import Settings
 from soniq.slot_pool import SlotPool
+from soniq.steady import get_logger
 from soniq.stopping import Stopping, stopping_on_signals
 from soniq.storage_line import AWAY, StorageLine
 from soniq.sweeper import Sweeper
@@ -45,7 +45,7 @@ from soniq.ticker import Ticker
 from soniq.timetable import Timetable
 from soniq.unknown import UnknownJobs
 
-logger = logging.getLogger("soniq.worker")
+logger = get_logger("soniq.worker")
 
 DRAIN_PATIENCE = 30.0  # seconds that a drain waits for a storage that is away
 

@@ -10,7 +10,6 @@ has changed: see :mod:`soniq_django.session_state`.
 from __future__ import annotations
 
 import asyncio
-import logging
 import sqlite3
 import threading
 import time
@@ -26,10 +25,11 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from soniq.environment import Environment, JobThread, Surroundings
+from soniq.steady import get_logger
 from soniq_django.session_state import session_changed, watch_sessions
 from soniq_django.times import meant_by
 
-logger = logging.getLogger("soniq.worker")
+logger = get_logger("soniq.worker")
 
 T = TypeVar("T")
 

@@ -6,7 +6,6 @@ job has that of the settings.
 
 from __future__ import annotations
 
-import logging
 import re
 import zoneinfo
 from collections.abc import Callable
@@ -21,8 +20,9 @@ from django.utils.translation import trans_real
 
 import soniq
 from soniq.jobs import JSON
+from soniq.steady import get_logger
 
-logger = logging.getLogger("soniq.context")
+logger = get_logger("soniq.context")
 
 LANGUAGE = re.compile(r"[A-Za-z]{1,8}([-_@][A-Za-z0-9]{1,8})*")  # becomes part of a path
 

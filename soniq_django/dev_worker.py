@@ -8,7 +8,6 @@ ends then. On a reload the server waits for it: its jobs are given back before n
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import subprocess
 import sys
@@ -17,9 +16,10 @@ from typing import Any
 from django.conf import settings
 from django.utils import autoreload
 
+from soniq.steady import get_logger
 from soniq.supervisor import KILL_AFTER, PATIENCE, RELOAD_PATIENCE, SUPERVISED
 
-logger = logging.getLogger("soniq.supervisor")
+logger = get_logger("soniq.supervisor")
 
 
 class DevWorker:

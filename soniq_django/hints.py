@@ -15,13 +15,14 @@ of a job whose hint costs nothing, as it is part of the message that stores the 
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Collection
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+from soniq.steady import get_logger
 
 CHANNEL = "soniq_jobs"
 AGAIN = "soniq_jobs_again"
@@ -32,7 +33,7 @@ SENT_FOR_OTHERS = 10  # statements that a thread sends in a row; by then others 
 LOOK_BACK = 50  # callbacks of a transaction to look through for a hint; beyond, there is a second one
 MOST_QUEUES = 1000  # that are remembered
 
-logger = logging.getLogger("soniq.notify")
+logger = get_logger("soniq.notify")
 
 
 class Hint:

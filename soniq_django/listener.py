@@ -9,7 +9,6 @@ its worker polls more often, and goes on trying.
 
 from __future__ import annotations
 
-import logging
 import random
 import selectors
 import socket
@@ -22,6 +21,7 @@ from typing import Any
 import psycopg
 from django.db import connections
 
+from soniq.steady import get_logger
 from soniq_django.hints import AGAIN, CHANNEL, ECHO
 from soniq_django.silence import limit_silence
 
@@ -31,7 +31,7 @@ CLOSING = 1.0  # seconds that closing waits for the thread
 FIRST_BACKOFF = 0.5
 LONGEST_BACKOFF = 15.0
 
-logger = logging.getLogger("soniq.notify")
+logger = get_logger("soniq.notify")
 
 
 class Listener:

@@ -7,7 +7,6 @@ there is one; but where Django would end the process that runs the changed code,
 
 from __future__ import annotations
 
-import logging
 import sys
 import sysconfig
 import threading
@@ -19,7 +18,9 @@ from typing import Any
 from django.apps import apps
 from django.utils import autoreload
 
-logger = logging.getLogger("soniq.supervisor")
+from soniq.steady import get_logger
+
+logger = get_logger("soniq.supervisor")
 
 
 @contextmanager

@@ -9,7 +9,6 @@ in the table, and whoever writes there should gain nothing by it, so:
 
 from __future__ import annotations
 
-import logging
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -21,8 +20,9 @@ from django.utils.module_loading import autodiscover_modules, import_string
 
 from soniq.default import shared
 from soniq.errors import InvalidJob
+from soniq.steady import get_logger
 
-logger = logging.getLogger("soniq.tasks")
+logger = get_logger("soniq.tasks")
 
 MODULE = "tasks"
 

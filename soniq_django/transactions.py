@@ -11,7 +11,6 @@ at this moment, the data is there and the job is not. Only the caller's own data
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
@@ -19,8 +18,9 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from soniq.jobs import NewJob
+from soniq.steady import get_logger
 
-logger = logging.getLogger("soniq.enqueue")
+logger = get_logger("soniq.enqueue")
 
 TOLD = 10  # jobs that a message names
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -22,8 +21,9 @@ from soniq.exits import in_job
 from soniq.hooks import Hook, await_hook, call_hooks, is_async
 from soniq.jobs import Claim, JobContext
 from soniq.slots import Slot
+from soniq.steady import get_logger
 
-logger = logging.getLogger("soniq.worker")
+logger = get_logger("soniq.worker")
 
 T = TypeVar("T")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from typing import Any
 
 from soniq import transitions
@@ -17,9 +16,10 @@ from soniq.job_options import JobOptions
 from soniq.jobs import Claim, DeadLetterReason, Snooze
 from soniq.retry import RetryPolicy
 from soniq.settings import Settings, is_seconds
+from soniq.steady import get_logger
 from soniq.task import Task
 
-logger = logging.getLogger("soniq.worker")
+logger = get_logger("soniq.worker")
 
 UNTOLD_DELAY = 60.0  # seconds until the next attempt after one that could not be judged
 

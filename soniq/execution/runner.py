@@ -23,9 +23,10 @@ from soniq.redaction import redactor
 from soniq.registry import Registry
 from soniq.retry import RetryPolicy
 from soniq.settings import Settings
+from soniq.steady import get_logger
 from soniq.visible import visible_line
 
-logger = logging.getLogger("soniq.worker")
+logger = get_logger("soniq.worker")
 
 SUMMARY_BYTES = 500
 

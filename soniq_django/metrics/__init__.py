@@ -5,7 +5,6 @@ The libraries are extras, so each is imported only where it was asked for.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 
@@ -13,9 +12,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from soniq.hooks import MetricsSink
+from soniq.steady import get_logger
 from soniq.supervisor import SUPERVISED
 
-logger = logging.getLogger("soniq.metrics")
+logger = get_logger("soniq.metrics")
 
 LOCALHOST = "127.0.0.1"
 EXTRAS = ("prometheus", "opentelemetry")

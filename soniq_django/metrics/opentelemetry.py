@@ -6,7 +6,6 @@ an attempt is the processing of a message.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -18,9 +17,10 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
 from opentelemetry.trace import Link, SpanKind, TracerProvider
 
 from soniq.jobs import Claim
+from soniq.steady import get_logger
 from soniq_django.metrics.queues import State, read_state_alone
 
-logger = logging.getLogger("soniq.metrics")
+logger = get_logger("soniq.metrics")
 
 SECONDS = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 60.0, 300.0]
 SYSTEM = "soniq"

@@ -9,7 +9,6 @@ processes that share the directory.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
@@ -24,9 +23,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from soniq.steady import get_logger
 from soniq_django.metrics.queues import COUNTED, State, read_state, read_state_alone
 
-logger = logging.getLogger("soniq.metrics")
+logger = get_logger("soniq.metrics")
 
 SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)  # buckets
 

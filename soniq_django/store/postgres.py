@@ -18,7 +18,6 @@ What the SQL knows that the ORM cannot say:
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import nullcontext
@@ -31,6 +30,7 @@ from django.db import DatabaseError, IntegrityError
 
 from soniq.errors import BackendConflict
 from soniq.jobs import Claim, ClaimRequest, NewJob
+from soniq.steady import get_logger
 from soniq.transitions import Change
 from soniq_django.store import sql
 from soniq_django.store.claiming import ABOVE_EVERY, FRONT_EVERY, Asked, Mark, claims_of, in_order
@@ -40,7 +40,7 @@ from soniq_django.store.orm import OrmStatements
 from soniq_django.store.recording import grouped
 from soniq_django.store.session import OwnSessions
 
-logger = logging.getLogger("soniq.enqueue")
+logger = get_logger("soniq.enqueue")
 
 WORTH_COPYING = 20  # jobs
 MARKS = 100  # workers that one process may have had, before it forgets their marks

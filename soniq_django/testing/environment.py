@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager
@@ -16,10 +15,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from soniq.backend import JobTransaction
 from soniq.environment import Environment
+from soniq.steady import get_logger
 from soniq_django.conf import read_settings
 from soniq_django.times import meant_by
 
-logger = logging.getLogger("soniq.testing")
+logger = get_logger("soniq.testing")
 
 T = TypeVar("T")
 

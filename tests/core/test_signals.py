@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from soniq import Soniq
+from soniq.testing import wait_until
 from tests.support.docs import ROOT
 
 
@@ -134,3 +135,30 @@ async def test_a_signal_to_an_idle_worker_ends_it(app, start):
     worker.signal(signal.SIGTERM)
     assert worker.end() == (["ran"], 0)
     assert (await app.get_job(job_id))["status"] == "done"
+
+
+async def test_a_job_that_takes_the_signals_does_not_keep_the_worker(app, start):
+    """The worker takes them back, and says so."""
+    await app.enqueue("work")
+    worker = start("deaf")
+    worker.heard("started")
+    worker.await_log("a job has taken SIGINT from the worker")
+    worker.signal(signal.SIGTERM)
+    worker.await_log("stopping; running jobs have 30 s")
+    worker.let_jobs_finish()
+    assert worker.end() == (["finished", "ran"], 0)
+
+
+async def test_a_job_that_closes_the_error_stream_is_recorded_and_others_run(app, start):
+    """Nothing can be logged any more, which ends nothing."""
+    await app.enqueue_many("work", [{}] * 3)
+    worker = start("mute")
+    worker.let_jobs_finish()
+
+    async def all_done():
+        return (await counts(app))["done"] == 3
+
+    await wait_until(all_done, timeout=20)
+    worker.signal(signal.SIGTERM)
+    words, code = worker.end()
+    assert (words.count("finished"), words[-1], code) == (3, "ran", 0)

@@ -1,6 +1,7 @@
 """A program that works through jobs in a SQLite file until it is stopped: the subject of test_signals.
 
-``python -m tests.support.drain PATH KIND``: KIND is what the jobs are, "sync" or "async". Each job writes
+``python -m tests.support.drain PATH KIND``: KIND is what the jobs are, "sync" or "async", or what else they
+do: "deaf" ones are async and ignore SIGTERM and SIGINT, "mute" ones close the error stream. Each job writes
 "started", waits for the file PATH.go, and writes "finished". Runs with two slots and the time of
 SHUTDOWN_TIMEOUT in the environment.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -33,10 +35,12 @@ def say(word: str) -> None:
     os.write(1, f"{word}\n".encode())  # at once: two threads speak
 
 
-if KIND == "sync":
+if KIND in ("sync", "mute"):
 
     @app.job(name="work")
     def work() -> None:
+        if KIND == "mute":
+            sys.stderr.close()
         say("started")
         while not GO.exists():
             time.sleep(0.005)
@@ -46,6 +50,9 @@ else:
 
     @app.job(name="work")
     async def work() -> None:
+        if KIND == "deaf":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         say("started")
         await wait_until(GO.exists, timeout=600)
         say("finished")
