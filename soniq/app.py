@@ -112,7 +112,8 @@ class Soniq:
     def job(self, fn: None = None, /, **options: Unpack[JobKeywords]) -> JobDecorator: ...
     def job(self, fn: Callable[..., Any] | None = None, /, **options: Unpack[JobKeywords]) -> Any:
         """Make a function a job of this app. See :class:`soniq.job_options.JobKeywords` for the options."""
-        return self.registry.job(**options) if fn is None else self.registry.job(fn)
+        made = self.registry.job(**options)
+        return made if fn is None else made(fn)
 
     def periodic(self, **options: Unpack[PeriodicKeywords]) -> PeriodicDecorator:
         """Make a function a job of this app with a schedule; see :meth:`soniq.registry.Registry.periodic`."""

@@ -91,7 +91,8 @@ class Atomically:
             return await within(timeout, self._whole(body, slot, begun), stuck=slot.stuck)
         except BaseException as error:
             in_haste = slot.interrupted or isinstance(error, JobTimeout)
-            if not (in_haste and slot.abandon_if_busy()):
+            # The thread of a slot that was given up closes its connections, which rolls back.
+            if not (slot.given_up or (in_haste and slot.abandon_if_busy())):
                 await self._roll_back(begun, slot)
             raise
 
@@ -103,6 +104,7 @@ class Atomically:
 
         await self._visit(slot, begin)
         decided = await body()
+        slot.check()
         finished: Decided = await self._visit(slot, partial(self._finished, begun[0], decided))
         return finished
 

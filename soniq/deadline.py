@@ -25,7 +25,7 @@ async def within(
 
     :param seconds: None = any time
     :param stuck: called in the event loop if it goes on for :data:`CLEAN_UP` after that all the same: nobody
-        can end code that swallows its cancellation, and this never returns then
+        can end code that swallows its cancellation, and this returns late then, if ever
     :raises JobTimeout: it was cancelled for that reason
     """
     began = asyncio.get_running_loop().time()

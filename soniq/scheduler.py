@@ -76,6 +76,7 @@ class SchedulerService:
         :raises UnknownTask: no such job
         :raises InvalidArguments: they do not fit the job or cannot be stored
         :raises InvalidEnqueue: queue or priority is impossible
+        :raises InvalidJob: a task of Django's Tasks has options of its own that a schedule cannot keep
         """
         return await self._run(
             self.add_now, target, args=args, queue=queue, priority=priority, name=name, **options

@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextvars import copy_context
 from functools import partial
 
 from soniq import transitions
@@ -51,13 +52,13 @@ class SlotPool:
         self._vacated = vacated
         self._may_start = may_start
         answers = Answers()
-        self._free = [Slot(number, at_thread_exit, answers) for number in range(concurrency, 0, -1)]
-        for slot in self._free:
-            slot.stuck = partial(self._give_up, slot)
+        self._context = copy_context()  # of the worker itself, not of a job
+        self._free = [
+            self._watched(Slot(number, at_thread_exit, answers)) for number in range(concurrency, 0, -1)
+        ]
         self._ready: deque[Claim] = deque()  # claimed, not started; slot threads take from it, too
         self._running: dict[asyncio.Task[None], tuple[Claim | Burst, Slot]] = {}
         self._bursts: set[Burst] = set()
-        self._given_up: set[asyncio.Task[None]] = set()  # of what runs: the ends of jobs that were given up
         self._open = True
         self._feeding = False  # whether the loop is about to start what is ready
         self.left_behind = False  # whether code of a job may still be running somewhere
@@ -165,30 +166,40 @@ class SlotPool:
             self._ended(claim, slot, running)
             self._refill()
 
-    def _give_up(self, slot: Slot) -> None:
-        """Leave a job that its timeout has cancelled, and that goes on; what it still comes to is dropped."""
+    def _watched(self, slot: Slot) -> Slot:
+        slot.stuck = partial(self._stuck, slot)
+        return slot
+
+    def _stuck(self, slot: Slot) -> None:
+        """Called by a timer of the job, which has the job's context; what follows must not."""
         task = next((task for task, (_, its) in self._running.items() if its is slot), None)
-        claim = None if task is None else self._running[task][0]
-        if task is None or not isinstance(claim, Claim):  # what a burst waits for are threads; those are left
+        if task is not None:
+            asyncio.get_running_loop().call_soon(self._give_up, task, context=self._context)
+
+    def _give_up(self, task: asyncio.Task[None]) -> None:
+        """Leave a job that its timeout has cancelled, and that goes on, and its slot with it.
+
+        If it has come to something, and hooks go on, that is delivered; else the job has overrun.
+        """
+        claim, slot = self._running.get(task, (None, None))
+        if slot is None or not isinstance(claim, Claim):  # it has ended, or waits for threads, which are left
             return
         del self._running[task]
         self.left_behind = True
-        slot.abandon()
+        successor = self._watched(slot.successor())
         logger.error("job %s (%s) swallows its cancellation; it is given up", claim.job_id, claim.job_name)
-        if task in self._given_up:  # then it is a hook that hears of the end
-            self._free.append(slot)
-            self._deliver(Outcome(claim, transitions.fail(claim, error="the job was given up", delay=60.0)))
-            self._refill()
+        outcome = self._execution.come_to(claim, slot)
+        if outcome is None:
+            ending = asyncio.create_task(self._end_given_up(claim, slot, successor))
+            self._running[ending] = (claim, successor)
             return
-        ending = asyncio.create_task(self._end_given_up(claim, slot))
-        self._running[ending] = (claim, slot)
-        self._given_up.add(ending)
-        ending.add_done_callback(self._given_up.discard)
+        self._free.append(successor)
+        self._deliver(outcome)
+        self._refill()
 
-    async def _end_given_up(self, claim: Claim, slot: Slot) -> None:
-        seconds = self._execution.timeout_of(claim) or 0.0
-        outcome = await self._execution.overran(claim, slot, seconds)
-        if self._vacate(slot):
+    async def _end_given_up(self, claim: Claim, slot: Slot, successor: Slot) -> None:
+        outcome = await self._execution.overran(claim, successor, self._execution.elapsed(slot))
+        if self._vacate(successor):
             self._deliver(outcome)
             self._refill()
 

@@ -109,8 +109,15 @@ class SlotThread(Executor):
         self._at_exit()
 
 
+class GivenUp(BaseException):
+    """Ends what is left of an attempt that was given up: nothing of it may run, be told or be recorded."""
+
+
 class Slot:
-    """Room for one job at a time. Its thread is replaced when a job does not give it back."""
+    """Room for one job at a time. Its thread is replaced when a job does not give it back.
+
+    A slot whose job cannot be ended at all is left to it, and a :meth:`successor` takes its place.
+    """
 
     def __init__(
         self, number: int, at_thread_exit: Callable[[], None], answers: Answers | None = None
@@ -121,6 +128,9 @@ class Slot:
         self.abandoned = 0
         self.interrupted = False  # whether the worker has cancelled the job in it
         self.stuck: Callable[[], None] | None = None  # called when the job in it outlasts its cancellation
+        self.given_up = False  # whether it is left to the job in it
+        self.started = 0.0  # when the present job began, by the clock of the execution
+        self.decided: Any = None  # what the present job has come to, while hooks that hear of it are on
         self.thread = self._new_thread()
         self.surroundings: Surroundings | None = None  # of its async jobs; made for the first one
 
@@ -128,15 +138,29 @@ class Slot:
         """Leave the thread to the call that it is stuck in. False: it was not busy."""
         if not self.thread.busy:
             return False
-        self.abandon()
+        self._leave()
         return True
 
-    def abandon(self) -> None:
-        """Leave the thread, and whatever its connections are in the middle of, to the job that has them."""
+    def _leave(self) -> None:
         self.thread.shutdown(wait=False)
         self.abandoned += 1
         self.thread = self._new_thread()
         self._leave_surroundings()
+
+    def successor(self) -> Slot:
+        """Leave this slot to the job in it, with the thread and its connections; the slot to use instead."""
+        self.given_up = True
+        self.stuck = None
+        self._leave()
+        return Slot(self.number, self._at_thread_exit, self._answers)
+
+    def check(self) -> None:
+        """Called by an attempt before it goes on.
+
+        :raises GivenUp: nobody waits for it any more
+        """
+        if self.given_up:
+            raise GivenUp
 
     def close(self) -> None:
         """End the thread; wait for it, as it has nothing left to do."""

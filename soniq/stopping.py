@@ -101,9 +101,9 @@ def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
     def look() -> None:
         nonlocal next_look
         for number in caught:
-            if signal.getsignal(number) is not ours[number]:
+            if signal.getsignal(number) != ours[number]:
                 logger.warning("a job has taken %s from the worker, which takes it back", number.name)
-                loop.add_signal_handler(number, stop)
+            loop.add_signal_handler(number, stop)  # a job may have done so, or taken what wakes the loop
         next_look = loop.call_later(LOOK_EVERY, look)
 
     next_look = loop.call_later(LOOK_EVERY, look)

@@ -217,7 +217,7 @@ def _tidy(connection: BaseDatabaseWrapper) -> None:
     if connection.connection is None and not connection.in_atomic_block:
         return
     changed = session_changed(connection)
-    if changed and getattr(connection, "pool", None):
+    if changed and connection.connection is not None and getattr(connection, "pool", None):
         connection.connection.close()  # else the pool would hand the session on as it is
     if connection.in_atomic_block or not connection.get_autocommit():
         logger.warning("a job left a transaction open on %r; it is rolled back", connection.alias)

@@ -6,7 +6,9 @@ from job to job. The database cannot be asked for all of them, and to reset each
 cost every job a round trip. So the statements of jobs are looked at on their way. It costs a microsecond
 each, and it is right to err: a session that is replaced without need costs some milliseconds.
 
-What a job does on the driver's own connection, past Django's cursors, is not seen.
+Not seen are what a job does past ``execute()`` of Django's cursors (``callproc``, ``copy``, the driver's own
+connection), what a function or a DO block does inside, and, with a pool, a session that the job itself has
+given back.
 """
 
 from __future__ import annotations
@@ -22,13 +24,16 @@ from django.db.backends.signals import connection_created
 LOOKED_AT = 5000  # characters of a statement; what is longer brings data
 # What a statement begins with.
 _BEGINNINGS = (
-    r"set(?!\s+(?:local|transaction|constraints)\b)",
+    r"set\b(?!\s+(?:local|transaction|constraints)\b)",
+    r"reset\b",
+    r"discard\b",
     r"listen\b",
     r"load\b",
     r"prepare\b(?!\s+transaction\b)",
     r"declare\b[^;]*\bwith\s+hold\b",
     r"create\s+(?:or\s+replace\s+)?(?:(?:global|local)\s+)?temp",
-    r"lock\s+tables\b",
+    r"lock\s+tables?\b[^;]*\b(?:read|write)\b",  # MySQL's; PostgreSQL's end with the transaction
+    r"flush\s+(?:local\s+|no_write_to_binlog\s+)?tables?\b[^;]*\bwith\s+read\s+lock\b",
     r"use\b",
     r"pragma\b",
     r"attach\b",
@@ -59,28 +64,38 @@ def session_changed(connection: BaseDatabaseWrapper) -> bool:
     return connection.alias in _thread.changed
 
 
-def outlasts_transaction(sql: Any) -> bool:
-    """Whether a statement changes more of its session than the transaction that it is in."""
-    if isinstance(sql, str):
-        text = sql[:LOOKED_AT].lower()
-    elif isinstance(sql, (bytes, bytearray)):
-        text = bytes(sql[:LOOKED_AT]).decode(errors="replace").lower()
-    else:
-        text = sql.as_string(None)[:LOOKED_AT].lower()  # psycopg's, put together from parts
+def outlasts_transaction(sql: Any, driver: Any = None) -> bool:
+    """Whether a statement changes more of its session than the transaction that it is in.
+
+    :param driver: psycopg's connection, for statements that are put together from parts
+    """
+    try:
+        text = _text(sql, driver)[:LOOKED_AT].lower()
+    except Exception:  # noqa: BLE001  # a driver's own kind of statement; the job must not hear of it
+        return True
     # Searches for constants first: they take a tenth of a microsecond, and find nothing in most statements.
     return (
         _BEGINS.match(text) is not None
         or (";" in text and any(map(_BEGINS.match, text.split(";"))))
         or "advisory_lock" in text
         or "get_lock" in text
-        or ("set_config" in text and not _SETS_LOCALLY.search(text))
+        or text.count("set_config") > len(_SETS_LOCALLY.findall(text))
         or ("temp" in text and _INTO_TEMPORARY.search(text) is not None)
     )
 
 
+def _text(sql: Any, driver: Any) -> str:
+    if isinstance(sql, str):
+        return sql
+    if isinstance(sql, (bytes, bytearray)):
+        return bytes(sql[:LOOKED_AT]).decode(errors="replace")
+    return str(sql.as_string(driver))
+
+
 def _look(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
-    if outlasts_transaction(sql):
-        _thread.changed.add(context["connection"].alias)
+    connection = context["connection"]
+    if outlasts_transaction(sql, connection.connection):
+        _thread.changed.add(connection.alias)
     return execute(sql, params, many, context)
 
 

@@ -20,7 +20,7 @@ from soniq.execution.runner import Runner
 from soniq.exits import in_job
 from soniq.hooks import Hook, await_hook, call_hooks, is_async
 from soniq.jobs import Claim, JobContext
-from soniq.slots import Slot
+from soniq.slots import GivenUp, Slot
 from soniq.steady import get_logger
 
 logger = get_logger("soniq.worker")
@@ -49,6 +49,7 @@ class InLoop(Runner):
 
         From Python 3.12 on the job starts at once: if it waits for nothing, it has ended on return.
         """
+        slot.started, slot.decided = self._clock(), None
         if slot.surroundings is None:
             slot.surroundings = self._environment.around_async(slot.thread)
         surroundings = slot.surroundings
@@ -65,9 +66,17 @@ class InLoop(Runner):
         """Run ``call`` where the sync code of the slot's jobs runs."""
         return self._environment.submit(slot.thread, call)
 
+    def elapsed(self, slot: Slot) -> float:
+        """Seconds since the job in a slot began."""
+        return self._clock() - slot.started
+
+    def come_to(self, claim: Claim, slot: Slot) -> Outcome | None:
+        """What the job in a slot has come to, while hooks that hear of it are on; None: nothing yet."""
+        return None if slot.decided is None else self._outcome(claim, slot.decided, slot.started)
+
     async def overran(self, claim: Claim, slot: Slot, seconds: float) -> Outcome:
         """The outcome of a job that was given up because it took too long."""
-        started = self._clock() - seconds
+        slot.started = started = self._clock() - seconds
         timeout = JobTimeout(self.timeout_of(claim) or 0.0)
         try:
             prepared = self._preparation.attempt(claim, started)
@@ -75,6 +84,8 @@ class InLoop(Runner):
                 decided = await self._failed(prepared, slot, timeout)
             else:
                 decided = prepared
+        except GivenUp:
+            raise
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and slot.interrupted:
                 raise
@@ -85,11 +96,13 @@ class InLoop(Runner):
 
     async def _run(self, claim: Claim, slot: Slot, running: Running) -> None:
         in_job.set(True)
-        started = self._clock()
+        started = slot.started
         self._starts(claim)
         try:
             prepared = self._preparation.attempt(claim, started)
             decided = await self._run_in_loop(prepared, slot) if isinstance(prepared, Attempt) else prepared
+        except GivenUp:
+            return
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and slot.interrupted:
                 raise
@@ -101,11 +114,11 @@ class InLoop(Runner):
             with self._restored(attempt), self._audience.around(attempt.claim):
                 if attempt.references and (unfit := await self._fill(attempt, slot)):
                     return unfit
-                value, decided = await self._value(attempt, slot)
-            if decided is None:
-                decided = self._judgement.succeeded(attempt, value)
+                decided = await self._decided(attempt, slot)
             await self._tell_in_loop(attempt, slot, decided)
             return decided  # noqa: TRY300  # an else would stand behind both handlers
+        except GivenUp:
+            raise
         except asyncio.CancelledError as error:
             if slot.interrupted:  # else it is the job's own doing, and a failure
                 slot.abandon_if_busy()
@@ -115,12 +128,13 @@ class InLoop(Runner):
             return await self._failed(attempt, slot, error)
 
     async def _failed(self, attempt: Attempt, slot: Slot, error: BaseException) -> Decided:
+        slot.check()
+        slot.decided = decided = self._judgement.failed(attempt, error)
         if self._hooks.error:
             claim = attempt.claim
             about = (claim.job_name, claim.job_id, error, claim.attempt)
             with self._restored(attempt, strict=False):
                 await self._await_hooks(self._hooks.error, slot, attempt, *about)
-        decided = self._judgement.failed(attempt, error)
         await self._tell_in_loop(attempt, slot, decided, error)
         return decided
 
@@ -129,17 +143,11 @@ class InLoop(Runner):
     async def _fill(self, attempt: Attempt, slot: Slot) -> Decided | None:
         """Load what the arguments refer to on the slot's thread; the job's timeout holds for it, too."""
         fill = partial(self._in_context, attempt, partial(self._preparation.fill, attempt))
-        try:
-            unfit: Decided | None = await within(
-                attempt.timeout, self._to_thread(slot, fill), stuck=slot.stuck
-            )
-        except JobTimeout:
-            slot.abandon_if_busy()
-            raise
+        unfit: Decided | None = await self._limited(attempt, slot, self._to_thread(slot, fill))
         return unfit
 
-    async def _value(self, attempt: Attempt, slot: Slot) -> tuple[Any, Decided | None]:
-        """What the handler returns, through middleware and between the hooks; if atomic, what comes of it."""
+    async def _decided(self, attempt: Attempt, slot: Slot) -> Decided:
+        """What comes of what the handler returns, through middleware and between the hooks."""
         claim, hooks = attempt.claim, self._hooks
         if self._audience.hears_starts:
             announce = partial(self._audience.announce_start, claim)
@@ -147,21 +155,16 @@ class InLoop(Runner):
         if hooks.before:
             about = (claim.job_name, claim.job_id, claim.attempt)
             await self._await_hooks(hooks.before, slot, attempt, *about)
-        value: Any = None
-        decided: Decided | None = None
-        try:
-            if attempt.task.options.atomic:
-                decided = await self._decided_atomically(attempt, slot)
-            else:
-                through = self._through_middleware(attempt, slot)
-                value = await within(attempt.timeout, through, stuck=slot.stuck)
-        except JobTimeout:
-            slot.abandon_if_busy()
-            raise
-        if hooks.after and (decided is None or decided[2] is not False):
+        if attempt.task.options.atomic:
+            decided = await self._decided_atomically(attempt, slot)
+        else:
+            value = await self._limited(attempt, slot, self._through_middleware(attempt, slot))
+            decided = self._judgement.succeeded(attempt, value)
+        slot.decided = decided
+        if hooks.after and decided[2] is not False:
             elapsed = self._milliseconds(attempt)
             await self._await_hooks(hooks.after, slot, attempt, claim.job_name, claim.job_id, elapsed)
-        return value, decided
+        return decided
 
     async def _decided_atomically(self, attempt: Attempt, slot: Slot) -> Decided:
         """Middleware is within the transaction, hooks are not."""
@@ -169,7 +172,13 @@ class InLoop(Runner):
         async def body() -> Decided:
             return self._judgement.succeeded(attempt, await self._through_middleware(attempt, slot))
 
-        return await self._atomically.run_in_loop(body, slot, attempt.timeout)
+        try:
+            return await self._atomically.run_in_loop(body, slot, attempt.timeout)
+        except JobTimeout:
+            slot.abandon_if_busy()
+            raise
+        finally:
+            slot.check()
 
     def _through_middleware(self, attempt: Attempt, slot: Slot) -> Awaitable[Any]:
         chain: Callable[[], Awaitable[Any]]
@@ -197,15 +206,28 @@ class InLoop(Runner):
     async def _bounded(self, attempt: Attempt, slot: Slot, calling: Awaitable[Any], who: str) -> None:
         """Wait for one who watches for as long as the job itself may take; it decides nothing."""
         try:
-            await within(attempt.timeout, calling, stuck=slot.stuck)
+            await self._limited(attempt, slot, calling)
         except JobTimeout:
-            slot.abandon_if_busy()
             logger.error(  # noqa: TRY400  # where it was cancelled says nothing
                 "%s took longer than the %g s of job %s; the job goes on",
                 who,
                 attempt.timeout,
                 attempt.claim.job_id,
             )
+
+    async def _limited(self, attempt: Attempt, slot: Slot, awaitable: Awaitable[T]) -> T:
+        """Await for as long as the job may take.
+
+        :raises JobTimeout: it took longer
+        :raises GivenUp: it took longer and swallowed that, and nobody has waited
+        """
+        try:
+            return await within(attempt.timeout, awaitable, stuck=slot.stuck)
+        except JobTimeout:
+            slot.abandon_if_busy()
+            raise
+        finally:
+            slot.check()
 
     async def _tell_in_loop(
         self, attempt: Attempt, slot: Slot, decided: Decided, error: BaseException | None = None

@@ -56,7 +56,7 @@ class TaskJob(Job[..., Any]):
         return self._copy(options=options_of(task))
 
     def placed_as(self, task: AnyTask) -> TaskJob:
-        """The job, enqueued where a copy of the task says."""
+        """A copy of the job, not registered, with queue and priority of a copy of the task."""
         moved, raised = task.queue_name != self.task.queue_name, task.priority != self.task.priority
         defaults = EnqueueOptions(
             queue=task.queue_name if moved else None,

@@ -66,7 +66,8 @@ class SoniqTask(_Task[P, R]):
         from soniq_django.tasks.job import job_of  # noqa: PLC0415  # built upon this
 
         job = job_of(self)
-        if own_options(self) != own_options(job.task) or self.run_after is not None:
+        declared = job.task
+        if (self.backend, own_options(self)) != (declared.backend, own_options(declared)) or self.run_after:
             raise InvalidJob(
                 f"{self.module_path} stands here for its job: of what using() gave it, only queue_name and "
                 "priority can be kept"

@@ -242,3 +242,9 @@ def test_configure_that_fails_leaves_the_default_app(fresh_shared):
     with pytest.raises(soniq.ConfigurationError):
         soniq.configure(backend="memory", concurrency=0)
     assert soniq.get_default_app() is app
+
+
+def test_options_beside_the_function_are_those_of_the_job(app):
+    """The decorator, called in one step."""
+    assert app.job(lambda: None, name="work", queue="emails").options.queue == "emails"
+    assert app.registry.find("work") is not None

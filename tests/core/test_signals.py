@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -147,6 +148,19 @@ async def test_a_job_that_takes_the_signals_does_not_keep_the_worker(app, start)
     worker.await_log("stopping; running jobs have 30 s")
     worker.let_jobs_finish()
     assert worker.end() == (["finished", "ran"], 0)
+
+
+async def test_a_job_that_handles_the_signals_in_the_event_loop_does_not_keep_the_worker(app, start):
+    """Nor one that takes what wakes the loop. Of the signals sent, those after the next look arrive."""
+    await app.enqueue("work")
+    worker = start("greedy")
+    worker.heard("started")
+    worker.let_jobs_finish()
+    worker.heard("finished")
+    while worker.process.poll() is None:
+        worker.signal(signal.SIGTERM)
+        await asyncio.sleep(0.1)
+    assert worker.end()[1] == 0
 
 
 async def test_a_job_that_closes_the_error_stream_is_recorded_and_others_run(app, start):

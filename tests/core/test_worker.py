@@ -565,6 +565,7 @@ async def stay(monkeypatch):
             with contextlib.suppress(asyncio.CancelledError):
                 await release.wait()
 
+    wait.release = release.set
     yield wait
     release.set()
     await asyncio.sleep(0)
@@ -588,6 +589,75 @@ async def test_a_job_that_swallows_its_timeout_is_given_up_and_its_slot_is_free(
     running.worker.stop()
     await running.stopped()
     assert running.worker.left_behind
+
+
+async def test_what_is_left_of_a_job_that_was_given_up_runs_no_handler_and_no_hook(make, start, stay):
+    """A hook that swallowed its timeout returns at last, and nothing follows; hooks hear of the job once."""
+    app = make(poll_interval=0.02, job_timeout=0.05)
+    heard = []
+    app.on_error(lambda name, job_id, error, attempt: heard.append(type(error).__name__))
+
+    @app.before_job
+    async def hook(name, *about):
+        if name == "watched":
+            attempts.append(asyncio.current_task())
+            await stay()
+
+    attempts = []
+    job_id = await app.enqueue(app.job(lambda: heard.append("ran"), name="watched", max_retries=0))
+    start(app, concurrency=1)
+    await until(app, await app.enqueue(app.job(lambda: None, name="next")), "done")
+    assert await status(app, job_id) is None
+    stay.release()
+    await wait_until(attempts[0].done, timeout=5)
+    assert heard == ["JobTimeout"]
+
+
+async def test_the_thread_of_the_next_job_is_not_that_of_one_that_was_given_up(make, start, stay):
+    """What the latter still calls on its thread meets nobody."""
+    app = make(poll_interval=0.02, job_timeout=0.05)
+    attempts, threads = [], []
+
+    @app.middleware
+    async def stubborn(ctx, call_next):
+        threads.append((ctx.job_name, await call_next()))
+        if ctx.job_name == "stubborn":
+            attempts.append(asyncio.current_task())
+            await stay()
+            threads.append(("late", await call_next()))
+
+    for name in ("stubborn", "next"):
+        app.job(lambda: threading.get_ident(), name=name, max_retries=0)  # noqa: PLW0108  # a job is a function
+    await app.enqueue("stubborn")
+    start(app, concurrency=1)
+    await until(app, await app.enqueue("next"), "done")
+    stay.release()
+    await wait_until(attempts[0].done, timeout=5)
+    used = dict(threads)
+    assert used["next"] != used["late"]
+
+
+async def test_what_a_job_that_was_given_up_has_set_does_not_reach_the_next_ones(make, start, stay):
+    """Its context is its own."""
+    app = make(poll_interval=0.02, job_timeout=0.05)
+    tenant = ContextVar("tenant", default="nobody's")
+    seen = []
+
+    @app.job(max_retries=0)
+    async def stubborn():
+        tenant.set("theirs")
+        await stay()
+
+    @app.job
+    async def look():
+        seen.append(tenant.get())
+
+    await app.enqueue_many(look, [{}] * 100)  # short ones, so that the worker claims ahead
+    await app.enqueue(stubborn)
+    last = (await app.enqueue_many(look, [{}] * 100))[-1]
+    start(app, concurrency=1)
+    await until(app, last, "done")
+    assert seen == ["nobody's"] * 200
 
 
 async def test_what_a_job_returns_after_it_was_given_up_is_dropped(make, start, stay):
@@ -617,7 +687,7 @@ async def test_what_a_job_returns_after_it_was_given_up_is_dropped(make, start, 
 @pytest.mark.parametrize("stubborn", [False, True], ids=["waits", "swallows"])
 @pytest.mark.parametrize("when", ["before_job", "after_job", "on_error"])
 async def test_a_hook_that_never_ends_keeps_no_slot(make, start, stay, when, stubborn):
-    """It has as long as the job. One that can be cancelled decides nothing, as ever."""
+    """It has as long as the job, and decides nothing, unless the job has not begun before it ends."""
     app = make(poll_interval=0.02, job_timeout=0.05)
 
     async def hook(name, *about):
@@ -633,7 +703,8 @@ async def test_a_hook_that_never_ends_keeps_no_slot(make, start, stay, when, stu
     job_id = await app.enqueue(watched)
     start(app, concurrency=1)
     await until(app, await app.enqueue(app.job(lambda: None)), "done")
-    assert await status(app, job_id) == (None if stubborn or when == "on_error" else "done")
+    failed = when == "on_error" or (when == "before_job" and stubborn)
+    assert await status(app, job_id) == (None if failed else "done")
 
 
 async def test_claims_that_arrive_with_a_cancellation_are_given_back(make, start):

@@ -159,6 +159,12 @@ def test_what_ends_with_its_transaction_costs_no_connection(sql: str) -> None:
         "ATTACH DATABASE 'other' AS other",
         psycopg.sql.SQL("SET ROLE {}").format(psycopg.sql.Identifier("reader")),
         b"SET ROLE reader",
+        "SELECT set_config('a', 'x', true), set_config('b', 'y', false)",
+        "LOCK TABLE shop_note WRITE",
+        "FLUSH TABLES WITH READ LOCK",
+        "RESET ROLE",
+        psycopg.sql.Literal(object),  # psycopg cannot write it
+        object,
     ],
     ids=str,
 )

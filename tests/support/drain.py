@@ -1,9 +1,9 @@
 """A program that works through jobs in a SQLite file until it is stopped: the subject of test_signals.
 
 ``python -m tests.support.drain PATH KIND``: KIND is what the jobs are, "sync" or "async", or what else they
-do: "deaf" ones are async and ignore SIGTERM and SIGINT, "mute" ones close the error stream. Each job writes
-"started", waits for the file PATH.go, and writes "finished". Runs with two slots and the time of
-SHUTDOWN_TIMEOUT in the environment.
+do: "deaf" ones are async and ignore SIGTERM and SIGINT, "greedy" ones handle them in the event loop, "mute"
+ones close the error stream. Each job writes "started", waits for the file PATH.go, and writes "finished".
+Runs with two slots and the time of SHUTDOWN_TIMEOUT in the environment.
 """
 
 from __future__ import annotations
@@ -53,6 +53,10 @@ else:
         if KIND == "deaf":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if KIND == "greedy":
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, say, "handled")
+            signal.set_wakeup_fd(-1)
         say("started")
         await wait_until(GO.exists, timeout=600)
         say("finished")

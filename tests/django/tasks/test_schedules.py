@@ -51,6 +51,7 @@ async def test_a_schedule_keeps_queue_and_priority_of_a_copy_and_refuses_the_res
 
     found: Any = await soniq_app.scheduler.get(name)
     assert (found.queue, found.priority) == ("emails", 90)
-    with pytest.raises(InvalidJob, match="only queue_name and priority can be kept"):
-        await soniq_app.scheduler.add(tasks.order.using(max_retries=9), every=60, args={"number": 7})
+    for other in (tasks.order.using(max_retries=9), tasks.order.using(backend="slow")):
+        with pytest.raises(InvalidJob, match="only queue_name and priority can be kept"):
+            await soniq_app.scheduler.add(other, every=60, args={"number": 7})
     assert [one.priority for one in await soniq_app.scheduler.list()] == [90]
