@@ -39,12 +39,12 @@ def unapplied_migrations(alias: str) -> list[str]:
     if not known:
         return []
     recorder = MigrationRecorder(connections[alias])
-    try:
-        with translated(alias):
+    with translated(alias):
+        try:
             applied = {name for app, name in recorder.applied_migrations() if app == APP}
-    except ProgrammingError:
-        # The role may not read Django's table. Should our own be missing, their first use will say so.
-        return []
+        except ProgrammingError:
+            # The role may not read Django's table. Should our own be missing, their first use will say so.
+            return []
     return [name for name in known if name not in applied]
 
 
